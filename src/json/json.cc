@@ -1,0 +1,80 @@
+#include "json/json.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace uniscale::json {
+namespace {
+
+void require_finite(const Value& value) {
+  if (value.is_number_float()) {
+    US_CHECK(std::isfinite(value.get<double>()), "a number that JSON cannot hold");
+  } else if (value.is_structured()) {
+    for (const auto& child : value) require_finite(child);
+  }
+}
+
+[[noreturn]] void wrong_type(std::string_view where, std::string_view key, std::string_view want, const Value& got) {
+  throw base::UserError(fmt::format("{}: {}: expected {}, got {}", where, key, want, got.type_name()));
+}
+
+}  // namespace
+
+Value parse(std::string_view text, std::string_view where) {
+  try {
+    return Value::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw base::UserError(fmt::format("{}: not valid JSON: {}", where, error.what()));
+  }
+}
+
+Value parse_file(const std::string& path) { return parse(base::read_file(path), path); }
+
+std::string dump(const Value& value, int indent) {
+  require_finite(value);
+  return value.dump(indent, ' ', false, Value::error_handler_t::replace);
+}
+
+std::string number_text(double value) {
+  US_CHECK(std::isfinite(value), "a number that JSON cannot hold");
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+const Value& member(const Value& object, std::string_view key, std::string_view where) {
+  if (!object.is_object()) throw base::UserError(fmt::format("{}: expected an object, got {}", where, object.type_name()));
+  const auto it = object.find(std::string(key));
+  if (it == object.end()) throw base::UserError(fmt::format("{}: {}: missing", where, key));
+  return *it;
+}
+
+std::string string_member(const Value& object, std::string_view key, std::string_view where) {
+  const Value& value = member(object, key, where);
+  if (!value.is_string()) wrong_type(where, key, "a string", value);
+  return value.get<std::string>();
+}
+
+int64_t int_member(const Value& object, std::string_view key, std::string_view where) {
+  const Value& value = member(object, key, where);
+  if (!value.is_number_integer()) wrong_type(where, key, "an integer", value);
+  return value.get<int64_t>();
+}
+
+double double_member(const Value& object, std::string_view key, std::string_view where) {
+  const Value& value = member(object, key, where);
+  if (!value.is_number()) wrong_type(where, key, "a number", value);
+  return value.get<double>();
+}
+
+bool bool_member(const Value& object, std::string_view key, std::string_view where) {
+  const Value& value = member(object, key, where);
+  if (!value.is_boolean()) wrong_type(where, key, "true or false", value);
+  return value.get<bool>();
+}
+
+}  // namespace uniscale::json

@@ -1,0 +1,58 @@
+// How a store publishes. A store is a folder with data files and `manifests/<part>.json`, one manifest for each part
+// ("dt=2026-03-01", "items"). The manifest lists the part's files; a data file that no manifest lists does not exist for
+// any reader. Publishing = write data files under new names, sync them, swap the manifest by rename, delete the old files.
+// A kill at any moment leaves the old part or the new one. Data files carry the part's generation in their name
+// ("part-000002.parquet"), counted from 1, so that a fresh store has the same names in every run.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "json/json.h"
+
+namespace uniscale::table {
+
+struct PublishedFile {
+  std::string path;  // relative to the store, "requests/dt=2026-03-01/bucket=003/part-000001.parquet"
+  int64_t num_rows = 0;
+  int64_t num_bytes = 0;
+  std::string hash;  // content hash
+};
+
+struct Publication {
+  std::string part;
+  int64_t generation = 0;
+  std::vector<PublishedFile> files;  // by path
+  json::Value body;                  // what the writer added: counts, config, input hashes
+};
+
+// One atomic publish of one part. Not thread-safe but for `add_file`, which may be called from many threads.
+class Publisher {
+ public:
+  // Takes the store's lock for its lifetime.
+  Publisher(std::string store, std::string part);
+  ~Publisher();
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  int64_t generation() const;
+  // Absolute path to write to: `<store>/<folder>/part-<generation>.parquet`; makes the folder.
+  std::string data_path(const std::string& folder);
+  // The file at data_path(folder) is complete; hashes it.
+  void add_file(const std::string& folder, int64_t num_rows);
+  // Syncs, swaps the manifest, removes the part's older files.
+  void publish(json::Value body);
+
+ private:
+  struct Impl;
+  Impl* impl_;
+};
+
+// nullopt if the part was never published. Throws UserError if the manifest is broken or names a path outside the store.
+std::optional<Publication> read_publication(const std::string& store, const std::string& part);
+// Parts whose name starts with `prefix`, sorted.
+std::vector<std::string> list_parts(const std::string& store, const std::string& prefix);
+
+}  // namespace uniscale::table
