@@ -1,0 +1,57 @@
+# The front door. `make demo` and `make test` do everything on a bare Debian 12 or Ubuntu 24.04.
+BUILD ?= build
+VENV  ?= .venv
+JOBS  ?= $(shell nproc)
+export TORCH PIP_ARGS
+
+PYTHON := $(VENV)/bin/python
+CMAKE_FLAGS = -G Ninja -DUS_VENV=$(abspath $(VENV))
+
+.PHONY: help setup build demo test test-fast sanitize e2e lint format bench docs clean
+help:
+	@echo "make demo     synthetic logs -> samples -> trained model -> evaluation -> running server"
+	@echo "make test     set up, build, all tests, sanitizers, guards"
+	@echo "make bench    all benches; make bench-<name> for one of: $(notdir $(wildcard bench/*/))"
+	@echo "make lint | format | docs | build | clean"
+
+setup:
+	@tools/setup.sh $(VENV)
+
+$(BUILD)/build.ninja: CMakeLists.txt cmake/*.cmake | setup
+	cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
+
+build: setup $(BUILD)/build.ninja
+	cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	tools/demo.sh $(BUILD)
+
+test: build
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory sanitize
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+test-fast: build
+	ctest --test-dir $(BUILD) --output-on-failure -L fast
+
+# ASan and UBSan over every room that does not link torch.
+sanitize: setup
+	cmake -S . -B $(BUILD)-asan $(CMAKE_FLAGS) -DUS_SANITIZE=ON
+	cmake --build $(BUILD)-asan -j $(JOBS)
+	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir $(BUILD)-asan --output-on-failure -L fast
+
+lint: build
+	tools/lint.sh $(BUILD) $(VENV)
+
+format: setup
+	git ls-files '*.cc' '*.h' | xargs $(VENV)/bin/clang-format -i
+
+docs: build
+	$(BUILD)/uniscale config --reference > docs/configuration.md
+
+bench: $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
+bench-%: build
+	$(BUILD)/bench_$*
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan

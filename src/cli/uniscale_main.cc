@@ -1,0 +1,61 @@
+// The `uniscale` binary: verbs to rooms, exceptions to exit codes.
+//   0 done · 2 usage or configuration · 3 input not ready · 4 quality gate failed · 5 retryable I/O · 70 our own error
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "base/version.h"
+#include "cli/commands.h"
+
+namespace uniscale::cli {
+namespace {
+
+int report(const std::exception& error, const char* kind, int exit_code) {
+  const std::string text = base::full_message(error);
+  fmt::print(stderr, "uniscale: {}{}\n", kind, text);
+  return exit_code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"uniscale: from a shop's behaviour logs to a trained, served search ranker"};
+  app.set_version_flag("--version", std::string(base::kVersion));
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 2 usage or configuration, 3 input not ready, 4 quality gate failed, 5 I/O (retry), "
+             "70 internal error.");
+  add_synth(app);
+  add_ingest(app);
+  add_samples(app);
+  add_why(app);
+  add_train(app);
+  add_eval(app);
+  add_export(app);
+  add_config(app);
+  add_serve(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  } catch (const base::NotReadyError& error) {
+    return report(error, "", 3);
+  } catch (const base::GateError& error) {
+    return report(error, "quality gate failed: ", 4);
+  } catch (const base::UserError& error) {
+    return report(error, "", 2);
+  } catch (const base::IoError& error) {
+    return report(error, "", 5);
+  } catch (const std::bad_alloc& error) {
+    return report(error, "out of memory: ", 5);
+  } catch (const std::exception& error) {
+    return report(error, "internal error: ", 70);
+  }
+}
+
+}  // namespace
+}  // namespace uniscale::cli
+
+int main(int argc, char** argv) { return uniscale::cli::run(argc, argv); }
