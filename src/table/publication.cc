@@ -1,0 +1,160 @@
+#include "table/publication.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+
+namespace uniscale::table {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string manifest_path(const std::string& store, const std::string& part) {
+  return fmt::format("{}/manifests/{}.json", store, part);
+}
+
+// Relative, without "." or ".." or empty components.
+bool is_inside(const std::string& path) {
+  size_t begin = 0;
+  for (;;) {
+    const size_t slash = path.find('/', begin);
+    if (!base::is_plain_name(
+            std::string_view(path).substr(begin, slash == std::string::npos ? slash : slash - begin)))
+      return false;
+    if (slash == std::string::npos) return true;
+    begin = slash + 1;
+  }
+}
+
+void remove_quietly(const std::string& path) {
+  std::error_code error;
+  fs::remove(path, error);
+}
+
+}  // namespace
+
+struct Publisher::Impl {
+  Impl(std::string store_path, std::string part_name)
+      : store(std::move(store_path)), part(std::move(part_name)), lock(store) {}
+
+  std::string relative(const std::string& folder) const {
+    return fmt::format("{}/part-{:06}.parquet", folder, generation);
+  }
+
+  std::string store, part;
+  base::FolderLock lock;
+  int64_t generation = 1;
+  std::vector<PublishedFile> old_files;
+  std::mutex mutex;
+  std::vector<PublishedFile> files;
+};
+
+Publisher::Publisher(std::string store, std::string part) {
+  US_CHECK(base::is_plain_name(part), "a part is one plain name");
+  auto impl = std::make_unique<Impl>(std::move(store), std::move(part));
+  if (const auto old = read_publication(impl->store, impl->part)) {
+    impl->generation = old->generation + 1;
+    impl->old_files = old->files;
+  }
+  impl_ = impl.release();
+}
+
+Publisher::~Publisher() { delete impl_; }
+
+int64_t Publisher::generation() const { return impl_->generation; }
+
+std::string Publisher::data_path(const std::string& folder) {
+  US_CHECK(is_inside(folder), "a data folder inside the store");
+  base::make_directories(impl_->store + "/" + folder);
+  return impl_->store + "/" + impl_->relative(folder);
+}
+
+void Publisher::add_file(const std::string& folder, int64_t num_rows) {
+  PublishedFile file;
+  file.path = impl_->relative(folder);
+  file.num_rows = num_rows;
+  const std::string path = impl_->store + "/" + file.path;
+  file.num_bytes = static_cast<int64_t>(fs::file_size(path));
+  file.hash = base::content_hash_of_file(path);
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->files.push_back(std::move(file));
+}
+
+void Publisher::publish(json::Value body) {
+  std::sort(impl_->files.begin(), impl_->files.end(),
+            [](const PublishedFile& a, const PublishedFile& b) { return a.path < b.path; });
+  std::set<std::string> folders;
+  json::Value files = json::Value::array();
+  for (const PublishedFile& file : impl_->files) {
+    const std::string path = impl_->store + "/" + file.path;
+    base::sync_path(path);
+    // Every folder on the way, so that a new bucket folder survives a power cut.
+    for (fs::path folder = fs::path(file.path).parent_path(); !folder.empty();
+         folder = folder.parent_path()) {
+      folders.insert(impl_->store + "/" + folder.string());
+    }
+    files.push_back(
+        {{"path", file.path}, {"rows", file.num_rows}, {"bytes", file.num_bytes}, {"hash", file.hash}});
+  }
+  for (const std::string& folder : folders) base::sync_path(folder);
+  base::sync_path(impl_->store);
+  json::Value manifest;
+  manifest["part"] = impl_->part;
+  manifest["generation"] = impl_->generation;
+  manifest["files"] = std::move(files);
+  manifest["body"] = std::move(body);
+  base::make_directories(impl_->store + "/manifests");
+  base::write_file_atomically(manifest_path(impl_->store, impl_->part), json::dump(manifest) + "\n");
+  // What only the old manifest listed no longer exists for anybody.
+  for (const PublishedFile& file : impl_->old_files) {
+    const bool kept = std::any_of(impl_->files.begin(), impl_->files.end(),
+                                  [&](const PublishedFile& f) { return f.path == file.path; });
+    if (!kept) remove_quietly(impl_->store + "/" + file.path);
+  }
+}
+
+std::optional<Publication> read_publication(const std::string& store, const std::string& part) {
+  US_REQUIRE(base::is_plain_name(part), fmt::format("{}: not a part's name: {}", store, part));
+  const std::string path = manifest_path(store, part);
+  if (!base::file_exists(path)) return std::nullopt;
+  const json::Value manifest = json::parse_file(path);
+  Publication publication;
+  publication.part = part;
+  publication.generation = json::int_member(manifest, "generation", path);
+  publication.body = json::member(manifest, "body", path);
+  const json::Value& files = json::member(manifest, "files", path);
+  US_REQUIRE(files.is_array(), fmt::format("{}: files: expected an array, got {}", path, files.type_name()));
+  for (const json::Value& entry : files) {
+    PublishedFile file;
+    file.path = json::string_member(entry, "path", path);
+    US_REQUIRE(is_inside(file.path), fmt::format("{}: files: a path outside the store: {}", path, file.path));
+    US_REQUIRE(!fs::is_symlink(store + "/" + file.path),
+               fmt::format("{}: files: a link: {}", path, file.path));
+    file.num_rows = json::int_member(entry, "rows", path);
+    file.num_bytes = json::int_member(entry, "bytes", path);
+    file.hash = json::string_member(entry, "hash", path);
+    publication.files.push_back(std::move(file));
+  }
+  return publication;
+}
+
+std::vector<std::string> list_parts(const std::string& store, const std::string& prefix) {
+  std::vector<std::string> parts;
+  if (!base::file_exists(store + "/manifests")) return parts;
+  for (const std::string& path : base::list_files(store + "/manifests", ".json")) {
+    const std::string name = fs::path(path).stem().string();
+    if (name.starts_with(prefix)) parts.push_back(name);
+  }
+  std::sort(parts.begin(), parts.end());
+  return parts;
+}
+
+}  // namespace uniscale::table
