@@ -1,0 +1,38 @@
+// Versions of items or users (es3.md §0), looked up as of a time. Thread-safety: immutable once loaded.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "es3/detail/gather.h"
+#include "es3/detail/id_index.h"
+#include "table/table.h"
+
+namespace uniscale::es3 {
+
+class EntityVersions {
+ public:
+  EntityVersions() = default;
+  // `id_column` "item_id" or "user_id"; reads it, ts_ms and `columns`. Throws UserError if a (id, ts_ms) stands twice.
+  static EntityVersions load(const std::string& file, const std::string& id_column, const std::vector<std::string>& columns);
+
+  // The version valid at `ts_ms`: the latest with ts_ms ≤ it. Ref::none() if there is none.
+  Ref at(std::string_view id, int64_t ts_ms) const;
+  // The column `name` of every table that Refs count, null where a file lacks it.
+  std::vector<const table::Column*> column(std::string_view name) const;
+
+ private:
+  struct Version {
+    int64_t ts_ms;
+    Ref ref;
+  };
+  std::deque<table::Table> tables_;
+  IdIndex ids_;
+  std::vector<size_t> offsets_;  // by id number, into versions_
+  std::vector<Version> versions_;
+};
+
+}  // namespace uniscale::es3

@@ -1,0 +1,253 @@
+#include "es3/native.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/error.h"
+
+namespace uniscale::es3 {
+namespace {
+
+schema::Task task_of(Action action) { return static_cast<schema::Task>(action); }
+
+// Which requests an event may name: those stamped within W of it (es3.md §8 reads no further).
+Span nameable(const Options& options, int64_t ts_ms) {
+  const int64_t window = longest_window(options).ms;
+  return {ts_ms - window, ts_ms + window + options.clock_skew.ms + 1};
+}
+
+bool names_request(const EventRow& event) {
+  return event.in_search && event.action != Action::Other && !event.request_id.empty();
+}
+
+// The request of the event's own user that it names; -1 if there is none.
+int32_t own_request(const BucketLogs& logs, const RequestIds& ids, const Options& options, const EventRow& event) {
+  if (event.user == kNullUser) return -1;
+  const Span span = nameable(options, event.ts_ms);
+  const int64_t limit_ms = event.ts_ms + options.clock_skew.ms;
+  int32_t best = -1;
+  ids.for_each(event.request_id, [&](int32_t index) {
+    const RequestRow& request = logs.requests[static_cast<size_t>(index)];
+    if (request.user != event.user || !span.contains(request.ts_ms)) return;
+    if (best < 0 || is_better_match(limit_ms, request.ts_ms, {}, logs.requests[static_cast<size_t>(best)].ts_ms, {})) best = index;
+  });
+  return best;
+}
+
+struct Judged {
+  Verdict verdict;
+  int32_t candidate;
+};
+
+// The conditions of §1 in the order of the causes.
+Judged judge(const BucketLogs& logs, const Options& options, const RequestRow& request, std::string_view item_id, Action action,
+             int64_t ts_ms) {
+  const int32_t candidate = logs.find_candidate(request, item_id);
+  if (candidate < 0) return {Verdict::ItemNotInList, -1};
+  if (!logs.is_exposed(request, candidate)) return {Verdict::NotExposed, candidate};
+  if (ts_ms < request.ts_ms - options.clock_skew.ms) return {Verdict::BeforeRequest, candidate};
+  if (ts_ms > request.ts_ms + window_of(options, task_of(action)).ms) return {Verdict::WindowPassed, candidate};
+  return {Verdict::Native, candidate};
+}
+
+// Item → the requests of one user that exposed it, built when a first event without request_id asks.
+class Exposures {
+ public:
+  Exposures(const BucketLogs& logs, const DayRanges& ranges, const Options& options)
+      : logs_(logs), span_{ranges.day.begin_ms() - options.native_window.ms, ranges.day.end_ms() + options.native_window.ms} {}
+
+  // The latest request of `user` in [ts - native_window, ts] that exposed the item, ties by smaller request_id; -1 if none.
+  int32_t latest(int32_t user, std::string_view item_id, int64_t ts_ms, int64_t native_window_ms) {
+    if (user != user_) build(user);
+    const uint64_t hash = base::hash_bytes(item_id, 0);
+    auto it = std::upper_bound(entries_.begin(), entries_.end(), hash,
+                               [](uint64_t value, const Entry& entry) { return value < entry.hash; });
+    int32_t best = -1;
+    while (it != entries_.begin() && (--it)->hash == hash) {
+      const RequestRow& request = logs_.requests[static_cast<size_t>(it->request)];
+      if (request.ts_ms > ts_ms) continue;
+      if (request.ts_ms < ts_ms - native_window_ms) break;
+      if (best >= 0 && request.ts_ms != logs_.requests[static_cast<size_t>(best)].ts_ms) break;
+      if (logs_.item_id(request, it->candidate) == item_id) best = it->request;
+    }
+    return best;
+  }
+
+ private:
+  struct Entry {
+    uint64_t hash;
+    int32_t request;
+    int32_t candidate;
+    auto key() const { return std::pair(hash, request); }
+  };
+
+  void build(int32_t user) {
+    user_ = user;
+    entries_.clear();
+    const auto [first, last] = logs_.requests_of(user);
+    for (size_t i = first; i < last; ++i) {
+      const RequestRow& request = logs_.requests[i];
+      if (!request.has_list || !span_.contains(request.ts_ms)) continue;
+      for (int32_t c = 0; c < request.end - request.begin; ++c) {
+        if (logs_.is_exposed(request, c)) {
+          entries_.push_back({base::hash_bytes(logs_.item_id(request, c), 0), static_cast<int32_t>(i), c});
+        }
+      }
+    }
+    std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.key() < b.key(); });
+  }
+
+  const BucketLogs& logs_;
+  Span span_;
+  int32_t user_ = kNullUser;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace
+
+void EventCounts::merge(const EventCounts& other) {
+  for (size_t v = 0; v < cells.size(); ++v) {
+    for (size_t a = 0; a < cells[v].size(); ++a) cells[v][a] += other.cells[v][a];
+  }
+  num_events += other.num_events;
+}
+
+int64_t EventCounts::of(Verdict verdict) const {
+  int64_t sum = 0;
+  for (const int64_t count : cells[static_cast<size_t>(verdict)]) sum += count;
+  return sum;
+}
+
+int64_t EventCounts::total() const {
+  int64_t sum = 0;
+  for (int v = 0; v < kNumVerdicts; ++v) sum += of(static_cast<Verdict>(v));
+  return sum;
+}
+
+bool is_better_match(int64_t limit_ms, int64_t a_ts, std::string_view a_user, int64_t b_ts, std::string_view b_user) {
+  const bool a_before = a_ts <= limit_ms;
+  const bool b_before = b_ts <= limit_ms;
+  if (a_before != b_before) return a_before;
+  if (a_ts != b_ts) return a_before ? a_ts > b_ts : a_ts < b_ts;
+  return a_user < b_user;
+}
+
+RequestIds::RequestIds(const BucketLogs& logs, const Span& span) : logs_(logs) {
+  for (size_t i = 0; i < logs.requests.size(); ++i) {
+    if (span.contains(logs.requests[i].ts_ms)) {
+      entries_.emplace_back(base::hash_bytes(logs.requests[i].request_id, 0), static_cast<int32_t>(i));
+    }
+  }
+  std::sort(entries_.begin(), entries_.end());
+}
+
+size_t RequestIds::lower_bound(uint64_t hash) const {
+  const auto it = std::lower_bound(entries_.begin(), entries_.end(), hash,
+                                   [](const std::pair<uint64_t, int32_t>& entry, uint64_t value) { return entry.first < value; });
+  return static_cast<size_t>(it - entries_.begin());
+}
+
+std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges) {
+  const RequestIds ids(logs, ranges.ids);
+  std::vector<StrayEvent> strays;
+  for (const EventRow& event : logs.events) {
+    if (!names_request(event) || !ranges.labels.contains(event.ts_ms)) continue;
+    if (own_request(logs, ids, options, event) >= 0) continue;
+    StrayEvent stray;
+    stray.event_id = event.event_id;
+    stray.request_id = event.request_id;
+    stray.item_id = event.item_id;
+    stray.user_id = logs.user_id(event.user);
+    stray.ts_ms = event.ts_ms;
+    stray.action = event.action;
+    strays.push_back(std::move(stray));
+  }
+  return strays;
+}
+
+void match_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges, int bucket, std::vector<StrayEvent>& strays) {
+  const RequestIds ids(logs, ranges.ids);
+  for (StrayEvent& stray : strays) {
+    const Span span = nameable(options, stray.ts_ms);
+    const int64_t limit_ms = stray.ts_ms + options.clock_skew.ms;
+    ids.for_each(stray.request_id, [&](int32_t index) {
+      const RequestRow& request = logs.requests[static_cast<size_t>(index)];
+      if (!span.contains(request.ts_ms)) return;
+      const std::string_view user_id = logs.user_id(request.user);
+      if (stray.bucket < 0 || is_better_match(limit_ms, request.ts_ms, user_id, stray.request_ts_ms, stray.request_user_id)) {
+        stray.bucket = bucket;
+        stray.request_ts_ms = request.ts_ms;
+        stray.request_user_id = user_id;
+      }
+    });
+  }
+}
+
+NativeStage find_native(const BucketLogs& logs, const Options& options, const DayRanges& ranges, int bucket,
+                        const std::vector<StrayEvent>& strays) {
+  NativeStage stage;
+  const RequestIds ids(logs, ranges.ids);
+  Exposures exposures(logs, ranges, options);
+
+  const auto settle = [&](int32_t index, std::string_view item_id, Action action, int64_t ts_ms, std::string_view event_id) {
+    const RequestRow& request = logs.requests[static_cast<size_t>(index)];
+    const bool is_counted = ranges.samples.contains(ts_ms);
+    const bool is_labelled = ranges.samples.contains(request.ts_ms);
+    if (!is_counted && !is_labelled) return;
+    US_CHECK(request.has_list, "a request near the day was read without its list");
+    const Judged judged = judge(logs, options, request, item_id, action, ts_ms);
+    if (is_counted) stage.events.add(judged.verdict, action);
+    if (is_labelled && judged.verdict == Verdict::Native) {
+      stage.credits.push_back({index, judged.candidate, action, ts_ms, event_id});
+    }
+  };
+
+  for (const EventRow& event : logs.events) {
+    if (!ranges.labels.contains(event.ts_ms)) continue;
+    const bool is_counted = ranges.samples.contains(event.ts_ms);
+    if (is_counted) ++stage.events.num_events;
+    if (event.action == Action::Other || !event.in_search) {
+      if (is_counted) stage.events.add(event.action == Action::Other ? Verdict::OtherAction : Verdict::CrossDomain, event.action);
+      continue;
+    }
+    int32_t request = -1;
+    if (names_request(event)) {
+      request = own_request(logs, ids, options, event);
+      if (request < 0) continue;  // a stray, settled below or in another bucket
+    } else if (event.user != kNullUser && event.ts_ms >= ranges.day.begin_ms() &&
+               event.ts_ms <= ranges.day.end_ms() + options.native_window.ms) {
+      request = exposures.latest(event.user, event.item_id, event.ts_ms, options.native_window.ms);
+    }
+    if (request < 0) {
+      if (is_counted) stage.events.add(Verdict::NoRequestFound, event.action);
+      continue;
+    }
+    settle(request, event.item_id, event.action, event.ts_ms, event.event_id);
+  }
+
+  for (const StrayEvent& stray : strays) {
+    if (stray.bucket != bucket) continue;
+    int32_t request = -1;
+    ids.for_each(stray.request_id, [&](int32_t index) {
+      const RequestRow& row = logs.requests[static_cast<size_t>(index)];
+      if (row.ts_ms == stray.request_ts_ms && logs.user_id(row.user) == stray.request_user_id) request = index;
+    });
+    US_CHECK(request >= 0, "the request of a stray event is gone");
+    settle(request, stray.item_id, stray.action, stray.ts_ms, stray.event_id);
+  }
+
+  std::sort(stage.credits.begin(), stage.credits.end(), [](const Credit& a, const Credit& b) {
+    return std::tie(a.request, a.candidate, a.ts_ms, a.event_id, a.action) < std::tie(b.request, b.candidate, b.ts_ms, b.event_id, b.action);
+  });
+  return stage;
+}
+
+EventCounts count_unknown(const std::vector<StrayEvent>& strays, const DayRanges& ranges) {
+  EventCounts counts;
+  for (const StrayEvent& stray : strays) {
+    if (stray.bucket < 0 && ranges.samples.contains(stray.ts_ms)) counts.add(Verdict::UnknownRequest, stray.action);
+  }
+  return counts;
+}
+
+}  // namespace uniscale::es3

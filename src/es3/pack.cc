@@ -1,0 +1,281 @@
+#include "es3/pack.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+namespace uniscale::es3 {
+namespace {
+
+using table::Column;
+using table::Table;
+using table::Type;
+
+Type column_type(schema::ValueType type) {
+  switch (type) {
+    case schema::ValueType::String: return Type::String;
+    case schema::ValueType::Double: return Type::Double;
+    case schema::ValueType::Int: return Type::Int64;
+  }
+  US_UNREACHABLE();
+}
+
+// The columns of one task, a row per item.
+struct TaskColumns {
+  std::vector<uint8_t> label;
+  std::vector<int8_t> source;
+  table::StringVector domain;
+  table::ValueVector<int64_t> delay_ms;
+  std::vector<float> weight;
+
+  void push(const Label* positive) {
+    label.push_back(positive != nullptr);
+    source.push_back(static_cast<int8_t>(positive ? positive->source : schema::LabelSource::None));
+    positive ? domain.push(positive->domain) : domain.push_null();
+    positive ? delay_ms.push(positive->delay_ms) : delay_ms.push_null();
+    weight.push_back(positive ? positive->weight : 1.0F);
+  }
+};
+
+struct Item {
+  schema::Origin origin;
+  bool has_position;
+  int32_t position;
+  std::string_view item_id;
+  int32_t candidate;
+};
+
+bool item_less(const Item& a, const Item& b) {
+  // Null positions come last.
+  return std::tuple(a.origin, !a.has_position, a.position, a.item_id) < std::tuple(b.origin, !b.has_position, b.position, b.item_id);
+}
+
+}  // namespace
+
+Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences, const BucketLogs& logs,
+               const EntityVersions& items, const EntityVersions& users)
+    : schema_(schema), sequences_(sequences), logs_(logs), items_(items), users_(users) {
+  std::vector<schema::DeclaredColumn> candidate = schema.candidate;
+  std::vector<std::vector<const Column*>> context_columns(schema.context.size());
+  std::vector<std::vector<const Column*>> candidate_columns(candidate.size());
+  Source score{"score", Type::Float, {}};
+  for (const RequestTable& source : logs.request_tables) {
+    item_ids_.push_back(source.item_id);
+    positions_.push_back(source.position);
+    const Column* score_column = source.candidate ? source.candidate->find_child("score") : nullptr;
+    if (score_column != nullptr && score_column->type() != Type::Float) score_column = nullptr;
+    score.columns.push_back(score_column);
+    for (size_t i = 0; i < candidate.size(); ++i) {
+      candidate_columns[i].push_back(source.candidate ? source.candidate->find_child(candidate[i].name) : nullptr);
+    }
+    for (size_t i = 0; i < schema.context.size(); ++i) {
+      context_columns[i].push_back(source.context ? source.context->find_child(schema.context[i].name) : nullptr);
+    }
+  }
+  context_ = sources(schema.context, "requests: context", context_columns);
+  candidate_ = sources(candidate, "requests: candidates", candidate_columns);
+  candidate_.insert(candidate_.begin(), std::move(score));
+
+  std::vector<schema::DeclaredColumn> item = {{"title", schema::ValueType::String}, {"category", schema::ValueType::String}};
+  item.insert(item.end(), schema.item.begin(), schema.item.end());
+  std::vector<std::vector<const Column*>> item_columns;
+  for (const schema::DeclaredColumn& column : item) item_columns.push_back(items.column(column.name));
+  item_ = sources(item, "items", item_columns);
+  std::vector<std::vector<const Column*>> user_columns;
+  for (const schema::DeclaredColumn& column : schema.user) user_columns.push_back(users.column(column.name));
+  user_ = sources(schema.user, "users", user_columns);
+}
+
+std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredColumn>& declared, std::string_view where,
+                                            const std::vector<std::vector<const Column*>>& columns) const {
+  std::vector<Source> made;
+  for (size_t i = 0; i < declared.size(); ++i) {
+    const Type type = column_type(declared[i].type);
+    for (const Column* column : columns[i]) {
+      US_REQUIRE(column == nullptr || column->type() == type,
+                 fmt::format("log store: {}.{}: expected type {}, got {}", where, declared[i].name, table::type_name(type),
+                             table::type_name(column->type())));
+    }
+    made.push_back({declared[i].name, type, columns[i]});
+  }
+  return made;
+}
+
+size_t Packer::group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) const {
+  int64_t num_items = 0;
+  size_t row = first_row;
+  while (row < draft.requests.size() && static_cast<int64_t>(row - first_row) < row_group_requests) {
+    for (const ItemLists& lists : draft.items) num_items += lists.count(row);
+    if (num_items > kRowGroupItems && row > first_row) break;
+    ++row;
+  }
+  return row;
+}
+
+Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs) const {
+  std::vector<std::string> names;
+  std::vector<Column> fields;
+  for (const Source& source : sources) {
+    names.push_back(source.name);
+    fields.push_back(gather(source.type, source.columns, refs));
+  }
+  return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
+}
+
+Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row) const {
+  std::vector<int32_t> offsets{0};
+  std::vector<int8_t> origins;
+  std::vector<Ref> candidate_refs;
+  std::vector<Ref> item_refs;
+  std::array<TaskColumns, schema::kNumTasks> tasks;
+  std::vector<Item> row_items;
+  using RowLabels = std::array<const Label*, schema::kNumTasks>;
+  std::vector<RowLabels> labels_of;  // by candidate of the row's list; all null between rows
+  auto label = std::lower_bound(draft.labels.begin(), draft.labels.end(), static_cast<int32_t>(first_row),
+                                [](const Label& l, int32_t row) { return l.row < row; });
+  for (size_t row = first_row; row < last_row; ++row) {
+    const RequestRow& request = logs_.requests[static_cast<size_t>(draft.requests[row])];
+    const auto positions = positions_[static_cast<size_t>(request.table)]->int32s();
+    row_items.clear();
+    for (size_t origin = 0; origin < draft.items.size(); ++origin) {
+      const ItemLists& lists = draft.items[origin];
+      for (int64_t i = lists.offsets[row]; i < lists.offsets[row + 1]; ++i) {
+        const int32_t c = lists.candidates[static_cast<size_t>(i)];
+        const bool shown = logs_.is_exposed(request, c);
+        row_items.push_back({static_cast<schema::Origin>(origin), shown, shown ? positions[static_cast<size_t>(request.begin + c)] : 0,
+                             logs_.item_id(request, c), c});
+      }
+    }
+    std::sort(row_items.begin(), row_items.end(), item_less);
+
+    const auto first_label = label;
+    const size_t list_size = static_cast<size_t>(request.end - request.begin);
+    if (labels_of.size() < list_size) labels_of.resize(list_size, RowLabels{});
+    for (; label != draft.labels.end() && label->row == static_cast<int32_t>(row); ++label) {
+      labels_of[static_cast<size_t>(label->candidate)][static_cast<size_t>(label->task)] = &*label;
+    }
+    for (const Item& item : row_items) {
+      origins.push_back(static_cast<int8_t>(item.origin));
+      candidate_refs.push_back({request.table, request.begin + item.candidate});
+      item_refs.push_back(items_.at(item.item_id, request.ts_ms));
+      for (size_t task = 0; task < tasks.size(); ++task) tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task]);
+    }
+    for (auto it = first_label; it != label; ++it) labels_of[static_cast<size_t>(it->candidate)] = {};
+    offsets.push_back(static_cast<int32_t>(origins.size()));
+  }
+
+  const int64_t num_items = static_cast<int64_t>(origins.size());
+  std::vector<std::string> names = {"item_id", "origin", "position"};
+  std::vector<Column> fields;
+  fields.push_back(gather(Type::String, item_ids_, candidate_refs));
+  fields.push_back(table::make_int8s(std::move(origins)));
+  fields.push_back(gather(Type::Int32, positions_, candidate_refs));
+  for (size_t task = 0; task < tasks.size(); ++task) {
+    names.emplace_back(schema::kTaskNames[task]);
+    fields.push_back(table::make_bools(std::move(tasks[task].label)));
+  }
+  for (size_t task = 0; task < tasks.size(); ++task) {
+    const std::string_view name = schema::kTaskNames[task];
+    names.insert(names.end(), {fmt::format("{}_source", name), fmt::format("{}_domain", name), fmt::format("{}_delay_ms", name),
+                               fmt::format("{}_weight", name)});
+    fields.push_back(table::make_int8s(std::move(tasks[task].source)));
+    fields.push_back(table::make_strings(std::move(tasks[task].domain)));
+    fields.push_back(table::make_int64s(std::move(tasks[task].delay_ms.values), std::move(tasks[task].delay_ms.valid)));
+    fields.push_back(table::make_floats(std::move(tasks[task].weight)));
+  }
+  names.emplace_back("candidate");
+  fields.push_back(pack_struct(candidate_, candidate_refs));
+  names.emplace_back("item");
+  fields.push_back(pack_struct(item_, item_refs));
+  return table::make_list(std::move(offsets), table::make_struct(std::move(names), std::move(fields), num_items));
+}
+
+Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t last_row) const {
+  std::vector<int32_t> offsets{0};
+  table::StringVector items, actions, domains;
+  std::vector<int32_t> ages;
+  for (size_t row = first_row; row < last_row; ++row) {
+    for (const HistoryEntry& entry : list.of(row)) {
+      const EventRow& event = logs_.events[static_cast<size_t>(entry.index)];
+      items.push(event.item_id);
+      actions.push(logs_.actions.id(event.action_name));
+      domains.push(logs_.domains.id(event.domain));
+      ages.push_back(entry.age_bucket);
+    }
+    offsets.push_back(static_cast<int32_t>(ages.size()));
+  }
+  const int64_t num_entries = static_cast<int64_t>(ages.size());
+  std::vector<Column> fields;
+  fields.push_back(table::make_strings(std::move(items)));
+  fields.push_back(table::make_strings(std::move(actions)));
+  fields.push_back(table::make_strings(std::move(domains)));
+  fields.push_back(table::make_int32s(std::move(ages)));
+  return table::make_list(std::move(offsets), table::make_struct({"item_id", "action", "domain", "age_bucket"}, std::move(fields), num_entries));
+}
+
+Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t last_row) const {
+  std::vector<int32_t> offsets{0};
+  table::StringVector queries;
+  std::vector<int32_t> ages;
+  for (size_t row = first_row; row < last_row; ++row) {
+    for (const HistoryEntry& entry : list.of(row)) {
+      queries.push(logs_.requests[static_cast<size_t>(entry.index)].query);
+      ages.push_back(entry.age_bucket);
+    }
+    offsets.push_back(static_cast<int32_t>(ages.size()));
+  }
+  const int64_t num_entries = static_cast<int64_t>(ages.size());
+  std::vector<Column> fields;
+  fields.push_back(table::make_strings(std::move(queries)));
+  fields.push_back(table::make_int32s(std::move(ages)));
+  return table::make_list(std::move(offsets), table::make_struct({"query", "age_bucket"}, std::move(fields), num_entries));
+}
+
+Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const {
+  const size_t num_rows = last_row - first_row;
+  table::StringVector request_ids, domains, user_ids, queries;
+  std::vector<int64_t> ts_ms;
+  std::vector<Ref> context_refs, user_refs;
+  for (size_t row = first_row; row < last_row; ++row) {
+    const RequestRow& request = logs_.requests[static_cast<size_t>(draft.requests[row])];
+    const std::string_view user_id = logs_.user_id(request.user);
+    request_ids.push(request.request_id);
+    domains.push(schema_.search_domain);
+    request.user == kNullUser ? user_ids.push_null() : user_ids.push(user_id);
+    ts_ms.push_back(request.ts_ms);
+    queries.push_nullable(request.query);
+    context_refs.push_back({request.table, request.row});
+    user_refs.push_back(request.user == kNullUser ? Ref::none() : users_.at(user_id, request.ts_ms));
+  }
+
+  Table table;
+  table.add("request_id", table::make_strings(std::move(request_ids)));
+  table.add("domain", table::make_strings(std::move(domains)));
+  table.add("user_id", table::make_strings(std::move(user_ids)));
+  table.add("ts_ms", table::make_int64s(std::move(ts_ms)));
+  table.add("query", table::make_strings(std::move(queries)));
+  table.add("query_tier", table::make_int8s(std::vector<int8_t>(num_rows, static_cast<int8_t>(schema::QueryTier::None))));
+  table.add("query_score", table::make_floats(std::vector<float>(num_rows), std::vector<uint8_t>(num_rows, 0)));
+  if (!context_.empty()) table.add("context", pack_struct(context_, context_refs));
+  if (!user_.empty()) table.add("user", pack_struct(user_, user_refs));
+  for (size_t s = 0; s < sequences_.size(); ++s) {
+    table.add(std::string(schema::kHistoryPrefix) + sequences_[s].name, pack_history(histories.sequences[s], first_row, last_row));
+  }
+  table.add(std::string(schema::kQueryHistory), pack_queries(histories.queries, first_row, last_row));
+  table.add("items", pack_items(draft, first_row, last_row));
+  return table;
+}
+
+std::string sample_fingerprint(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences) {
+  // Counted up when fixed columns change.
+  constexpr int kFormatVersion = 1;
+  std::string text = fmt::format("samples {}\n{}\n", kFormatVersion, schema.fingerprint());
+  for (const schema::SequenceOptions& sequence : sequences) text += fmt::format("{}\n", sequence.name);
+  return base::content_hash(text);
+}
+
+}  // namespace uniscale::es3
