@@ -1,5 +1,5 @@
-// The log store ⓪ on disk (es3.md §0, docs/formats/log-store.md): builders that turn rows into its tables, a writer that
-// publishes a day at once, and a reader by day and bucket.
+// The log store ⓪ on disk (es3.md §0, docs/formats/log-store.md): builders that turn rows into its tables, a
+// writer that publishes a day at once, and a reader by day and bucket.
 //
 //   <store>/requests/dt=YYYY-MM-DD/bucket=NNN/part-GGGGGG.parquet
 //   <store>/events/dt=YYYY-MM-DD/bucket=NNN/part-GGGGGG.parquet
@@ -7,8 +7,9 @@
 //   <store>/users/bucket=NNN/part-GGGGGG.parquet      all versions, sorted by (user_id, ts_ms)
 //   <store>/manifests/{store,dt=YYYY-MM-DD,items,users}.json
 //
-// Requests of a bucket are sorted by (user_id, ts_ms, domain, request_id), events by (user_id, ts_ms, event_id); null users
-// come first. Bytes compare as unsigned. Row groups hold at most kRowGroupRows requests or 16 × that many events.
+// Requests of a bucket are sorted by (user_id, ts_ms, domain, request_id), events by (user_id, ts_ms,
+// event_id); null users come first. Bytes compare as unsigned. Row groups hold at most kRowGroupRows requests
+// or 16 × that many events.
 #pragma once
 
 #include <cstdint>
@@ -30,15 +31,17 @@ inline constexpr int64_t kRowGroupRows = 8192;
 // `ts_ms` of an item or user version that is valid from ever.
 inline constexpr int64_t kEver = std::numeric_limits<int64_t>::min();
 
-// Feature values of one row, in the order of the schema's declared columns. text.data() null or number NaN = null; Int
-// columns hold exact int64 beside `is_null`.
+// Feature values of one row, in the order of the schema's declared columns. text.data() null or number NaN =
+// null; Int columns hold exact int64 beside `is_null`.
 struct FeatureValue {
   std::string_view text;
   double number = std::numeric_limits<double>::quiet_NaN();
   int64_t integer = 0;
   bool is_null = true;
 
-  static FeatureValue of(std::string_view value) { return {.text = value, .is_null = value.data() == nullptr}; }
+  static FeatureValue of(std::string_view value) {
+    return {.text = value, .is_null = value.data() == nullptr};
+  }
   static FeatureValue of(double value) { return {.number = value, .is_null = value != value}; }
   static FeatureValue of(int64_t value) { return {.integer = value, .is_null = false}; }
 };
@@ -70,8 +73,8 @@ struct Candidate {
   std::vector<FeatureValue> features;
 };
 
-// requests: request_id, domain, user_id?, ts_ms, query?, context struct (if declared), candidates list<struct<item_id,
-// position?, score?, declared…>>.
+// requests: request_id, domain, user_id?, ts_ms, query?, context struct (if declared), candidates
+// list<struct<item_id, position?, score?, declared…>>.
 class RequestsBuilder {
  public:
   explicit RequestsBuilder(const schema::LogSchema& schema);
@@ -160,12 +163,12 @@ class UsersBuilder {
   std::unique_ptr<Impl> impl_;
 };
 
-// Makes the store (its folder and manifests/store.json with the schema) or checks that an existing one has the same schema;
-// throws UserError naming the first difference.
+// Makes the store (its folder and manifests/store.json with the schema) or checks that an existing one has
+// the same schema; throws UserError naming the first difference.
 void create_or_check_store(const std::string& store, const schema::LogSchema& schema);
 
-// Publishes one day. `requests_of(bucket)` and `events_of(bucket)` style: the caller hands every bucket's sorted tables, in
-// any order and from many threads; what is missing is an empty bucket (no file).
+// Publishes one day. `requests_of(bucket)` and `events_of(bucket)` style: the caller hands every bucket's
+// sorted tables, in any order and from many threads; what is missing is an empty bucket (no file).
 class DayWriter {
  public:
   DayWriter(const std::string& store, const schema::LogSchema& schema, base::Day day);
@@ -173,7 +176,8 @@ class DayWriter {
   DayWriter(const DayWriter&) = delete;
   DayWriter& operator=(const DayWriter&) = delete;
   // Each table becomes a row group; the rows of a bucket must already be in store order over all its tables.
-  void write_bucket(int bucket, const std::vector<table::Table>& requests, const std::vector<table::Table>& events);
+  void write_bucket(int bucket, const std::vector<table::Table>& requests,
+                    const std::vector<table::Table>& events);
   // `body`: counts, input hashes, resolved config.
   void publish(json::Value body);
 
@@ -184,7 +188,8 @@ class DayWriter {
 
 // Replaces the items (users) table as a whole; rows already sorted and free of duplicate (id, ts_ms).
 void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body);
-void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket, json::Value body);
+void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket,
+                   json::Value body);
 
 // Reads a store. Thread-safe.
 class LogStore {
@@ -197,7 +202,8 @@ class LogStore {
   bool has_day(base::Day day) const;
   // Content hash of the day's manifest: what a sample manifest records as its input.
   std::string day_hash(base::Day day) const;
-  // Absolute paths; nullopt = the day has no rows in that bucket. Throws NotReadyError if the day was not published.
+  // Absolute paths; nullopt = the day has no rows in that bucket. Throws NotReadyError if the day was not
+  // published.
   std::optional<std::string> requests_file(base::Day day, int bucket) const;
   std::optional<std::string> events_file(base::Day day, int bucket) const;
   std::optional<std::string> items_file() const;
