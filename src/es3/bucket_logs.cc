@@ -18,32 +18,38 @@ using table::Type;
 
 // The declared columns stand inside `context` and `candidates`.
 const std::vector<std::string> kRequestColumns = {"request_id", "domain", "user_id", "ts_ms", "query"};
-const std::vector<std::string> kEventColumns = {"event_id", "domain", "action",     "user_id",
+const std::vector<std::string> kEventColumns = {"event_id", "domain", "action",   "user_id",
                                                 "item_id",  "ts_ms",  "known_ms", "request_id"};
 
-bool overlaps(const Span& span, base::Day day) { return span.begin_ms < day.end_ms() && day.begin_ms() < span.end_ms; }
-
-void check_day(base::Day day, int64_t ts_ms, const std::string& file) {
-  US_REQUIRE(base::day_of(ts_ms) == day, fmt::format("{}: ts_ms: expected times of {}, got {}", file, base::format_day(day),
-                                                     base::format_iso_time(ts_ms)));
+bool overlaps(const Span& span, base::Day day) {
+  return span.begin_ms < day.end_ms() && day.begin_ms() < span.end_ms;
 }
 
-const Column& require_child(const Column& parent, std::string_view name, Type type, const std::string& where) {
+void check_day(base::Day day, int64_t ts_ms, const std::string& file) {
+  US_REQUIRE(base::day_of(ts_ms) == day, fmt::format("{}: ts_ms: expected times of {}, got {}", file,
+                                                     base::format_day(day), base::format_iso_time(ts_ms)));
+}
+
+const Column& require_child(const Column& parent, std::string_view name, Type type,
+                            const std::string& where) {
   const Column* child = parent.find_child(name);
-  US_REQUIRE(child != nullptr && child->type() == type,
-             fmt::format("{}: candidates.{}: expected a column of type {}, got {}", where, name, table::type_name(type),
-                         child == nullptr ? "none" : table::type_name(child->type())));
+  US_REQUIRE(
+      child != nullptr && child->type() == type,
+      fmt::format("{}: candidates.{}: expected a column of type {}, got {}", where, name,
+                  table::type_name(type), child == nullptr ? "none" : table::type_name(child->type())));
   return *child;
 }
 
-RequestTable open_request_table(Table rows, const logstore::LogStore& store, bool with_lists, const std::string& file) {
+RequestTable open_request_table(Table rows, const logstore::LogStore& store, bool with_lists,
+                                const std::string& file) {
   RequestTable opened;
   opened.rows = std::move(rows);
   if (!with_lists) return opened;
   const Column& list = opened.rows.require("candidates", Type::List, file);
   const Column& candidate = list.child(0);
   US_REQUIRE(candidate.type() == Type::Struct,
-             fmt::format("{}: candidates: expected a list of structs, got a list of {}", file, table::type_name(candidate.type())));
+             fmt::format("{}: candidates: expected a list of structs, got a list of {}", file,
+                         table::type_name(candidate.type())));
   opened.candidates = &list;
   opened.candidate = &candidate;
   opened.item_id = &require_child(candidate, "item_id", Type::String, file);
@@ -56,7 +62,8 @@ int32_t user_number(IdIndex& users, std::string_view user_id) {
   return user_id.empty() ? kNullUser : users.insert(user_id);
 }
 
-void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Day day, const std::string& file, int32_t table_number) {
+void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Day day,
+                     const std::string& file, int32_t table_number) {
   const RequestTable& source = logs.request_tables[static_cast<size_t>(table_number)];
   const Table& rows = source.rows;
   const Column& request_id = rows.require("request_id", Type::String, file);
@@ -84,8 +91,8 @@ void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Da
   }
 }
 
-void append_events(BucketLogs& logs, const logstore::LogStore& store, base::Day day, const std::string& file, const Table& rows,
-                   const Span& span) {
+void append_events(BucketLogs& logs, const logstore::LogStore& store, base::Day day, const std::string& file,
+                   const Table& rows, const Span& span) {
   const Column& event_id = rows.require("event_id", Type::String, file);
   const Column& domain = rows.require("domain", Type::String, file);
   const Column& action = rows.require("action", Type::String, file);
@@ -125,8 +132,9 @@ struct EventLess {
     if (a.ts_ms != b.ts_ms) return a.ts_ms < b.ts_ms;
     if (a.event_id != b.event_id) return a.event_id < b.event_id;
     // Ids repeat only in logs without event ids: any order will do, if it is the same in every run.
-    return std::tuple(a.item_id, logs.actions.id(a.action_name), logs.domains.id(a.domain), a.request_id, a.known_ms) <
-           std::tuple(b.item_id, logs.actions.id(b.action_name), logs.domains.id(b.domain), b.request_id, b.known_ms);
+    return std::tuple(a.item_id, logs.actions.id(a.action_name), logs.domains.id(a.domain), a.request_id,
+                      a.known_ms) < std::tuple(b.item_id, logs.actions.id(b.action_name),
+                                               logs.domains.id(b.domain), b.request_id, b.known_ms);
   }
 };
 
@@ -138,8 +146,8 @@ std::vector<size_t> user_offsets(const std::vector<Row>& rows, int32_t num_users
   return offsets;
 }
 
-// Rows come user by user within each file; a counting pass brings the users of many days together, and what is left to sort
-// inside a user is nearly always in order.
+// Rows come user by user within each file; a counting pass brings the users of many days together, and what
+// is left to sort inside a user is nearly always in order.
 template <class Row, class Less>
 std::vector<size_t> order_by_user(std::vector<Row>& rows, int32_t num_users, const Less& less) {
   const std::vector<size_t> offsets = user_offsets(rows, num_users);
@@ -203,7 +211,8 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
         }
         const table::ParquetReader reader(*file);
         for (int group = 0; group < reader.num_row_groups(); ++group) {
-          logs.request_tables.push_back(open_request_table(reader.read_row_group(group, columns), store, with_lists, *file));
+          logs.request_tables.push_back(
+              open_request_table(reader.read_row_group(group, columns), store, with_lists, *file));
           append_requests(logs, store, day, *file, static_cast<int32_t>(logs.request_tables.size() - 1));
         }
       }
@@ -224,10 +233,12 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
   for (size_t i = 1; i < logs.requests.size(); ++i) {
     const RequestRow& a = logs.requests[i - 1];
     const RequestRow& b = logs.requests[i];
-    US_REQUIRE(a.user != b.user || a.ts_ms != b.ts_ms || a.request_id != b.request_id,
-               fmt::format("{}: requests, {}, bucket {}: expected one row per request, got request_id \"{}\" twice at {}",
-                           store.path(), base::format_day(base::day_of(a.ts_ms)), bucket, a.request_id,
-                           base::format_iso_time(a.ts_ms)));
+    US_REQUIRE(
+        a.user != b.user || a.ts_ms != b.ts_ms || a.request_id != b.request_id,
+        fmt::format(
+            "{}: requests, {}, bucket {}: expected one row per request, got request_id \"{}\" twice at {}",
+            store.path(), base::format_day(base::day_of(a.ts_ms)), bucket, a.request_id,
+            base::format_iso_time(a.ts_ms)));
   }
   return logs;
 }

@@ -1,7 +1,8 @@
-// The logs of one user bucket around one day, in memory: rows as small structs that point into the columns they were read
-// from, users as numbers, requests and events in one fixed order whatever the order in the files.
-// Thread-safety: immutable after `load_bucket_logs`. Invariants: `requests` sorted by (user, ts_ms, request_id), `events` by
-// (user, ts_ms, event_id, …all other fields); null users are number -1 and come first; numbers of users follow no order of bytes.
+// The logs of one user bucket around one day, in memory: rows as small structs that point into the columns
+// they were read from, users as numbers, requests and events in one fixed order whatever the order in the
+// files. Thread-safety: immutable after `load_bucket_logs`. Invariants: `requests` sorted by (user, ts_ms,
+// request_id), `events` by (user, ts_ms, event_id, …all other fields); null users are number -1 and come
+// first; numbers of users follow no order of bytes.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ namespace uniscale::es3 {
 
 inline constexpr int32_t kNullUser = -1;
 
-// A row group of requests and its candidate columns; lists are read for the days of `DayRanges::requests` only.
+// A row group of requests and its candidate columns; lists are read for the days of `DayRanges::requests`
+// only.
 struct RequestTable {
   table::Table rows;
   const table::Column* candidates = nullptr;  // null: the lists were not read
@@ -92,7 +94,9 @@ struct BucketLogs {
   std::vector<size_t> event_offsets_;
 };
 
-// Days that were not published are passed over. Throws UserError (naming file and column) if a file breaks the log store's contract.
-BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ranges, int bucket, Load load = Load::Everything);
+// Days that were not published are passed over. Throws UserError (naming file and column) if a file breaks
+// the log store's contract.
+BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ranges, int bucket,
+                            Load load = Load::Everything);
 
 }  // namespace uniscale::es3

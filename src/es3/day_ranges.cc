@@ -16,7 +16,8 @@ DayRanges ranges_of(const Options& options, base::Day day) {
   ranges.queries = {std::min(day.begin_ms() - lookback, ranges.ids.begin_ms), day.end_ms()};
   ranges.labels = {day.begin_ms() - skew, day.end_ms() + window};
   ranges.events = {day.begin_ms() - std::max(lookback, window + skew), day.end_ms() + window};
-  ranges.first_day = base::day_of(std::min({ranges.requests.begin_ms, ranges.queries.begin_ms, ranges.events.begin_ms}));
+  ranges.first_day =
+      base::day_of(std::min({ranges.requests.begin_ms, ranges.queries.begin_ms, ranges.events.begin_ms}));
   ranges.last_day = base::day_of(std::max(ranges.requests.end_ms, ranges.events.end_ms) - 1);
   ranges.final_day = ranges.last_day;
   return ranges;

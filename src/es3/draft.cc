@@ -13,11 +13,13 @@ bool implies(Action action, schema::Task task) {
   return task == schema::Task::Click || static_cast<int8_t>(action) == static_cast<int8_t>(task);
 }
 
-// The labels of one candidate of one row; `first` … `last` are its credits by (ts_ms, event_id): the earliest gives the provenance.
-void add_labels(const Credit* first, const Credit* last, int32_t row, int64_t request_ts_ms, std::string_view search_domain,
-                std::vector<Label>& labels) {
+// The labels of one candidate of one row; `first` … `last` are its credits by (ts_ms, event_id): the earliest
+// gives the provenance.
+void add_labels(const Credit* first, const Credit* last, int32_t row, int64_t request_ts_ms,
+                std::string_view search_domain, std::vector<Label>& labels) {
   for (int task = 0; task < schema::kNumTasks; ++task) {
-    const Credit* credit = std::find_if(first, last, [&](const Credit& c) { return implies(c.action, static_cast<schema::Task>(task)); });
+    const Credit* credit = std::find_if(
+        first, last, [&](const Credit& c) { return implies(c.action, static_cast<schema::Task>(task)); });
     if (credit == last) continue;
     Label label;
     label.row = row;
@@ -31,7 +33,8 @@ void add_labels(const Credit* first, const Credit* last, int32_t row, int64_t re
 
 }  // namespace
 
-Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain, const NativeStage& native) {
+Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain,
+             const NativeStage& native) {
   Draft draft;
   for (size_t i = 0; i < logs.requests.size(); ++i) {
     if (ranges.samples.contains(logs.requests[i].ts_ms)) draft.requests.push_back(static_cast<int32_t>(i));
@@ -53,12 +56,14 @@ Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view s
     }
     exposed.offsets.push_back(static_cast<int64_t>(exposed.candidates.size()));
 
-    const auto begin = std::lower_bound(native.credits.begin(), native.credits.end(), index,
-                                        [](const Credit& credit, int32_t value) { return credit.request < value; });
+    const auto begin =
+        std::lower_bound(native.credits.begin(), native.credits.end(), index,
+                         [](const Credit& credit, int32_t value) { return credit.request < value; });
     for (auto it = begin; it != native.credits.end() && it->request == index;) {
       auto end = it;
       while (end != native.credits.end() && end->request == index && end->candidate == it->candidate) ++end;
-      add_labels(&*it, &*it + (end - it), static_cast<int32_t>(row), request.ts_ms, search_domain, draft.labels);
+      add_labels(&*it, &*it + (end - it), static_cast<int32_t>(row), request.ts_ms, search_domain,
+                 draft.labels);
       it = end;
     }
   }
@@ -88,7 +93,8 @@ void add_unexposed(const BucketLogs& logs, const Options& options, uint64_t hash
       pool.clear();
       for (int32_t c = 0; c < request.end - request.begin; ++c) {
         if (logs.is_exposed(request, c)) continue;
-        Drawable drawable{base::stable_hash(hash_seed, request.request_id, logs.item_id(request, c)), c, 0, false};
+        Drawable drawable{base::stable_hash(hash_seed, request.request_id, logs.item_id(request, c)), c, 0,
+                          false};
         if (num_hard > 0 && has_scores && score->is_valid(request.begin + c)) {
           drawable.score = score->floats()[static_cast<size_t>(request.begin + c)];
           drawable.has_score = drawable.score == drawable.score;  // NaN is no score
@@ -103,10 +109,13 @@ void add_unexposed(const BucketLogs& logs, const Options& options, uint64_t hash
         if (a.has_score && a.score != b.score) return a.score > b.score;
         return item_less(a, b);
       };
-      const auto by_hash = [&](const Drawable& a, const Drawable& b) { return a.hash != b.hash ? a.hash < b.hash : item_less(a, b); };
+      const auto by_hash = [&](const Drawable& a, const Drawable& b) {
+        return a.hash != b.hash ? a.hash < b.hash : item_less(a, b);
+      };
       const auto hard_end = pool.begin() + num_hard;
       const auto drawn_end = pool.begin() + num_drawn;
-      if (num_hard > 0 && hard_end != pool.end()) std::nth_element(pool.begin(), hard_end, pool.end(), by_score);
+      if (num_hard > 0 && hard_end != pool.end())
+        std::nth_element(pool.begin(), hard_end, pool.end(), by_score);
       if (drawn_end != pool.end()) std::nth_element(hard_end, drawn_end, pool.end(), by_hash);
       for (auto it = pool.begin(); it != drawn_end; ++it) unexposed.candidates.push_back(it->candidate);
       std::sort(unexposed.candidates.end() - num_drawn, unexposed.candidates.end());

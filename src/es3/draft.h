@@ -1,10 +1,10 @@
-// The samples of one (day, bucket) while the stages work on them: which candidates enter and which labels they carry, as indices
-// into the bucket's logs. The stages, in order:
+// The samples of one (day, bucket) while the stages work on them: which candidates enter and which labels
+// they carry, as indices into the bucket's logs. The stages, in order:
 //
 //   expose (§1) ► add_unexposed (§2) ► pack (§5, §6)
 //
-// Attribution (§3) and searchified requests (§4) stand between §2 and §6: attribution adds labels and undrawn candidates to a
-// draft, searchification adds rows of its own.
+// Attribution (§3) and searchified requests (§4) stand between §2 and §6: attribution adds labels and undrawn
+// candidates to a draft, searchification adds rows of its own.
 #pragma once
 
 #include <array>
@@ -18,7 +18,8 @@
 
 namespace uniscale::es3 {
 
-// Candidates of one origin, row after row: those of row i are candidates[offsets[i] … offsets[i + 1]), in list order.
+// Candidates of one origin, row after row: those of row i are candidates[offsets[i] … offsets[i + 1]), in
+// list order.
 struct ItemLists {
   std::vector<int64_t> offsets{0};
   std::vector<int32_t> candidates;
@@ -38,13 +39,14 @@ struct Label {
 };
 
 struct Draft {
-  std::vector<int32_t> requests;  // in the order of the file: (ts_ms, request_id, user_id)
+  std::vector<int32_t> requests;   // in the order of the file: (ts_ms, request_id, user_id)
   std::array<ItemLists, 2> items;  // by Origin: Exposed, Unexposed
-  std::vector<Label> labels;      // by (row, candidate, task)
+  std::vector<Label> labels;       // by (row, candidate, task)
 };
 
 // §1: the requests of the day, their exposed candidates, their native labels with closure.
-Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain, const NativeStage& native);
+Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain,
+             const NativeStage& native);
 
 // floor(x + 0.5), as everywhere.
 int64_t round_half_up(double value);

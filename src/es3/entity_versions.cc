@@ -10,7 +10,8 @@
 
 namespace uniscale::es3 {
 
-EntityVersions EntityVersions::load(const std::string& file, const std::string& id_column, const std::vector<std::string>& columns) {
+EntityVersions EntityVersions::load(const std::string& file, const std::string& id_column,
+                                    const std::vector<std::string>& columns) {
   EntityVersions entities;
   std::vector<std::string> wanted = {id_column, "ts_ms"};
   wanted.insert(wanted.end(), columns.begin(), columns.end());
@@ -24,7 +25,8 @@ EntityVersions EntityVersions::load(const std::string& file, const std::string& 
     const auto ts_ms = loaded.require("ts_ms", table::Type::Int64, file).int64s();
     for (int64_t i = 0; i < loaded.num_rows(); ++i) {
       numbers.push_back(entities.ids_.insert(id.string(i)));
-      rows.push_back({ts_ms[static_cast<size_t>(i)], {static_cast<int32_t>(entities.tables_.size() - 1), static_cast<int32_t>(i)}});
+      rows.push_back({ts_ms[static_cast<size_t>(i)],
+                      {static_cast<int32_t>(entities.tables_.size() - 1), static_cast<int32_t>(i)}});
     }
   }
   const size_t num_ids = static_cast<size_t>(entities.ids_.size());
@@ -33,15 +35,16 @@ EntityVersions EntityVersions::load(const std::string& file, const std::string& 
   std::partial_sum(entities.offsets_.begin(), entities.offsets_.end(), entities.offsets_.begin());
   std::vector<size_t> next(entities.offsets_.begin(), entities.offsets_.end() - 1);
   entities.versions_.resize(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) entities.versions_[next[static_cast<size_t>(numbers[i])]++] = rows[i];
+  for (size_t i = 0; i < rows.size(); ++i)
+    entities.versions_[next[static_cast<size_t>(numbers[i])]++] = rows[i];
   for (size_t id = 0; id < num_ids; ++id) {
     const auto first = entities.versions_.begin() + static_cast<std::ptrdiff_t>(entities.offsets_[id]);
     const auto last = entities.versions_.begin() + static_cast<std::ptrdiff_t>(entities.offsets_[id + 1]);
     std::sort(first, last, [](const Version& a, const Version& b) { return a.ts_ms < b.ts_ms; });
     for (auto it = first; it != last && it + 1 != last; ++it) {
       US_REQUIRE(it->ts_ms != (it + 1)->ts_ms,
-                 fmt::format("{}: expected one version per {} and ts_ms, got \"{}\" twice at {}", file, id_column,
-                             entities.ids_.id(static_cast<int32_t>(id)), it->ts_ms));
+                 fmt::format("{}: expected one version per {} and ts_ms, got \"{}\" twice at {}", file,
+                             id_column, entities.ids_.id(static_cast<int32_t>(id)), it->ts_ms));
     }
   }
   return entities;
@@ -51,8 +54,10 @@ Ref EntityVersions::at(std::string_view id, int64_t ts_ms) const {
   const int32_t number = ids_.find(id);
   if (number < 0) return Ref::none();
   const auto first = versions_.begin() + static_cast<std::ptrdiff_t>(offsets_[static_cast<size_t>(number)]);
-  const auto last = versions_.begin() + static_cast<std::ptrdiff_t>(offsets_[static_cast<size_t>(number) + 1]);
-  auto it = std::upper_bound(first, last, ts_ms, [](int64_t value, const Version& version) { return value < version.ts_ms; });
+  const auto last =
+      versions_.begin() + static_cast<std::ptrdiff_t>(offsets_[static_cast<size_t>(number) + 1]);
+  auto it = std::upper_bound(first, last, ts_ms,
+                             [](int64_t value, const Version& version) { return value < version.ts_ms; });
   return it == first ? Ref::none() : (it - 1)->ref;
 }
 

@@ -16,8 +16,10 @@ namespace uniscale::es3 {
 class EntityVersions {
  public:
   EntityVersions() = default;
-  // `id_column` "item_id" or "user_id"; reads it, ts_ms and `columns`. Throws UserError if a (id, ts_ms) stands twice.
-  static EntityVersions load(const std::string& file, const std::string& id_column, const std::vector<std::string>& columns);
+  // `id_column` "item_id" or "user_id"; reads it, ts_ms and `columns`. Throws UserError if a (id, ts_ms)
+  // stands twice.
+  static EntityVersions load(const std::string& file, const std::string& id_column,
+                             const std::vector<std::string>& columns);
 
   // The version valid at `ts_ms`: the latest with ts_ms ≤ it. Ref::none() if there is none.
   Ref at(std::string_view id, int64_t ts_ms) const;

@@ -15,7 +15,8 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
 class Filter {
  public:
   Filter(const BucketLogs& logs, const schema::SequenceOptions& sequence) {
-    for (int32_t i = 0; i < logs.actions.size(); ++i) actions_.push_back(contains(sequence.actions, logs.actions.id(i)));
+    for (int32_t i = 0; i < logs.actions.size(); ++i)
+      actions_.push_back(contains(sequence.actions, logs.actions.id(i)));
     for (int32_t i = 0; i < logs.domains.size(); ++i) {
       domains_.push_back(sequence.domains.empty() || contains(sequence.domains, logs.domains.id(i)));
     }
@@ -36,10 +37,11 @@ struct View {
   int64_t end_ms;    // T - history_gap, excluded
 };
 
-// `sorted`: indices of rows by time. Collects the newest `limit` inside the view that `is_known` lets through.
+// `sorted`: indices of rows by time. Collects the newest `limit` inside the view that `is_known` lets
+// through.
 template <class TimeOf, class IsKnown>
-void collect(const std::vector<int32_t>& sorted, const View& view, int64_t limit, const TimeOf& time_of, const IsKnown& is_known,
-             std::vector<HistoryEntry>& newest_first) {
+void collect(const std::vector<int32_t>& sorted, const View& view, int64_t limit, const TimeOf& time_of,
+             const IsKnown& is_known, std::vector<HistoryEntry>& newest_first) {
   newest_first.clear();
   auto it = std::lower_bound(sorted.begin(), sorted.end(), view.end_ms,
                              [&](int32_t index, int64_t end_ms) { return time_of(index) < end_ms; });
@@ -61,10 +63,11 @@ void HistoryList::set(size_t row, std::span<const HistoryEntry> newest_first) {
   entries_.insert(entries_.end(), newest_first.rbegin(), newest_first.rend());
 }
 
-Histories build_histories(const BucketLogs& logs, const Options& options, const std::vector<schema::SequenceOptions>& sequences,
-                          const Draft& draft) {
+Histories build_histories(const BucketLogs& logs, const Options& options,
+                          const std::vector<schema::SequenceOptions>& sequences, const Draft& draft) {
   const size_t num_rows = draft.requests.size();
-  Histories histories{std::vector<HistoryList>(sequences.size(), HistoryList(num_rows)), HistoryList(num_rows)};
+  Histories histories{std::vector<HistoryList>(sequences.size(), HistoryList(num_rows)),
+                      HistoryList(num_rows)};
   std::vector<Filter> filters;
   for (const schema::SequenceOptions& sequence : sequences) filters.emplace_back(logs, sequence);
 
@@ -99,15 +102,18 @@ Histories build_histories(const BucketLogs& logs, const Options& options, const 
         if (!logs.requests[i].query.empty()) queries.push_back(static_cast<int32_t>(i));
       }
     }
-    const View view{request.ts_ms, request.ts_ms - options.history_lookback.ms, request.ts_ms - options.history_gap.ms};
+    const View view{request.ts_ms, request.ts_ms - options.history_lookback.ms,
+                    request.ts_ms - options.history_gap.ms};
     for (size_t s = 0; s < sequences.size(); ++s) {
       collect(
           events[s], view, options.history_length, event_time,
-          [&](int32_t i) { return logs.events[static_cast<size_t>(i)].known_ms < request.ts_ms; }, newest_first);
+          [&](int32_t i) { return logs.events[static_cast<size_t>(i)].known_ms < request.ts_ms; },
+          newest_first);
       histories.sequences[s].set(static_cast<size_t>(row), newest_first);
     }
     collect(
-        queries, view, options.query_history_length, request_time, [](int32_t) { return true; }, newest_first);
+        queries, view, options.query_history_length, request_time, [](int32_t) { return true; },
+        newest_first);
     histories.queries.set(static_cast<size_t>(row), newest_first);
   }
   return histories;

@@ -43,7 +43,7 @@ struct Histories {
 // floor(log2(1 + seconds)) of a positive age.
 int32_t age_bucket(int64_t age_ms);
 
-Histories build_histories(const BucketLogs& logs, const Options& options, const std::vector<schema::SequenceOptions>& sequences,
-                          const Draft& draft);
+Histories build_histories(const BucketLogs& logs, const Options& options,
+                          const std::vector<schema::SequenceOptions>& sequences, const Draft& draft);
 
 }  // namespace uniscale::es3

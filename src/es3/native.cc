@@ -21,7 +21,8 @@ bool names_request(const EventRow& event) {
 }
 
 // The request of the event's own user that it names; -1 if there is none.
-int32_t own_request(const BucketLogs& logs, const RequestIds& ids, const Options& options, const EventRow& event) {
+int32_t own_request(const BucketLogs& logs, const RequestIds& ids, const Options& options,
+                    const EventRow& event) {
   if (event.user == kNullUser) return -1;
   const Span span = nameable(options, event.ts_ms);
   const int64_t limit_ms = event.ts_ms + options.clock_skew.ms;
@@ -29,7 +30,9 @@ int32_t own_request(const BucketLogs& logs, const RequestIds& ids, const Options
   ids.for_each(event.request_id, [&](int32_t index) {
     const RequestRow& request = logs.requests[static_cast<size_t>(index)];
     if (request.user != event.user || !span.contains(request.ts_ms)) return;
-    if (best < 0 || is_better_match(limit_ms, request.ts_ms, {}, logs.requests[static_cast<size_t>(best)].ts_ms, {})) best = index;
+    if (best < 0 ||
+        is_better_match(limit_ms, request.ts_ms, {}, logs.requests[static_cast<size_t>(best)].ts_ms, {}))
+      best = index;
   });
   return best;
 }
@@ -40,13 +43,14 @@ struct Judged {
 };
 
 // The conditions of §1 in the order of the causes.
-Judged judge(const BucketLogs& logs, const Options& options, const RequestRow& request, std::string_view item_id, Action action,
-             int64_t ts_ms) {
+Judged judge(const BucketLogs& logs, const Options& options, const RequestRow& request,
+             std::string_view item_id, Action action, int64_t ts_ms) {
   const int32_t candidate = logs.find_candidate(request, item_id);
   if (candidate < 0) return {Verdict::ItemNotInList, -1};
   if (!logs.is_exposed(request, candidate)) return {Verdict::NotExposed, candidate};
   if (ts_ms < request.ts_ms - options.clock_skew.ms) return {Verdict::BeforeRequest, candidate};
-  if (ts_ms > request.ts_ms + window_of(options, task_of(action)).ms) return {Verdict::WindowPassed, candidate};
+  if (ts_ms > request.ts_ms + window_of(options, task_of(action)).ms)
+    return {Verdict::WindowPassed, candidate};
   return {Verdict::Native, candidate};
 }
 
@@ -54,9 +58,12 @@ Judged judge(const BucketLogs& logs, const Options& options, const RequestRow& r
 class Exposures {
  public:
   Exposures(const BucketLogs& logs, const DayRanges& ranges, const Options& options)
-      : logs_(logs), span_{ranges.day.begin_ms() - options.native_window.ms, ranges.day.end_ms() + options.native_window.ms} {}
+      : logs_(logs),
+        span_{ranges.day.begin_ms() - options.native_window.ms,
+              ranges.day.end_ms() + options.native_window.ms} {}
 
-  // The latest request of `user` in [ts - native_window, ts] that exposed the item, ties by smaller request_id; -1 if none.
+  // The latest request of `user` in [ts - native_window, ts] that exposed the item, ties by smaller
+  // request_id; -1 if none.
   int32_t latest(int32_t user, std::string_view item_id, int64_t ts_ms, int64_t native_window_ms) {
     if (user != user_) build(user);
     const uint64_t hash = base::hash_bytes(item_id, 0);
@@ -94,7 +101,8 @@ class Exposures {
         }
       }
     }
-    std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.key() < b.key(); });
+    std::sort(entries_.begin(), entries_.end(),
+              [](const Entry& a, const Entry& b) { return a.key() < b.key(); });
   }
 
   const BucketLogs& logs_;
@@ -124,7 +132,8 @@ int64_t EventCounts::total() const {
   return sum;
 }
 
-bool is_better_match(int64_t limit_ms, int64_t a_ts, std::string_view a_user, int64_t b_ts, std::string_view b_user) {
+bool is_better_match(int64_t limit_ms, int64_t a_ts, std::string_view a_user, int64_t b_ts,
+                     std::string_view b_user) {
   const bool a_before = a_ts <= limit_ms;
   const bool b_before = b_ts <= limit_ms;
   if (a_before != b_before) return a_before;
@@ -142,12 +151,14 @@ RequestIds::RequestIds(const BucketLogs& logs, const Span& span) : logs_(logs) {
 }
 
 size_t RequestIds::lower_bound(uint64_t hash) const {
-  const auto it = std::lower_bound(entries_.begin(), entries_.end(), hash,
-                                   [](const std::pair<uint64_t, int32_t>& entry, uint64_t value) { return entry.first < value; });
+  const auto it = std::lower_bound(
+      entries_.begin(), entries_.end(), hash,
+      [](const std::pair<uint64_t, int32_t>& entry, uint64_t value) { return entry.first < value; });
   return static_cast<size_t>(it - entries_.begin());
 }
 
-std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges) {
+std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& options,
+                                       const DayRanges& ranges) {
   const RequestIds ids(logs, ranges.ids);
   std::vector<StrayEvent> strays;
   for (const EventRow& event : logs.events) {
@@ -165,21 +176,39 @@ std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& op
   return strays;
 }
 
-void match_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges, int bucket, std::vector<StrayEvent>& strays) {
+std::vector<StrayMatch> match_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
+                                     int bucket, const std::vector<StrayEvent>& strays) {
   const RequestIds ids(logs, ranges.ids);
-  for (StrayEvent& stray : strays) {
-    const Span span = nameable(options, stray.ts_ms);
-    const int64_t limit_ms = stray.ts_ms + options.clock_skew.ms;
-    ids.for_each(stray.request_id, [&](int32_t index) {
+  std::vector<StrayMatch> matches;
+  for (size_t i = 0; i < strays.size(); ++i) {
+    const Span span = nameable(options, strays[i].ts_ms);
+    const int64_t limit_ms = strays[i].ts_ms + options.clock_skew.ms;
+    const RequestRow* best = nullptr;
+    ids.for_each(strays[i].request_id, [&](int32_t index) {
       const RequestRow& request = logs.requests[static_cast<size_t>(index)];
       if (!span.contains(request.ts_ms)) return;
-      const std::string_view user_id = logs.user_id(request.user);
-      if (stray.bucket < 0 || is_better_match(limit_ms, request.ts_ms, user_id, stray.request_ts_ms, stray.request_user_id)) {
-        stray.bucket = bucket;
-        stray.request_ts_ms = request.ts_ms;
-        stray.request_user_id = user_id;
+      if (best == nullptr || is_better_match(limit_ms, request.ts_ms, logs.user_id(request.user), best->ts_ms,
+                                             logs.user_id(best->user))) {
+        best = &request;
       }
     });
+    if (best != nullptr) matches.push_back({i, bucket, best->ts_ms, std::string(logs.user_id(best->user))});
+  }
+  return matches;
+}
+
+void accept_matches(const Options& options, const std::vector<StrayMatch>& matches,
+                    std::vector<StrayEvent>& strays) {
+  for (const StrayMatch& match : matches) {
+    StrayEvent& stray = strays[match.stray];
+    if (stray.bucket >= 0 &&
+        !is_better_match(stray.ts_ms + options.clock_skew.ms, match.request_ts_ms, match.request_user_id,
+                         stray.request_ts_ms, stray.request_user_id)) {
+      continue;
+    }
+    stray.bucket = match.bucket;
+    stray.request_ts_ms = match.request_ts_ms;
+    stray.request_user_id = match.request_user_id;
   }
 }
 
@@ -189,7 +218,8 @@ NativeStage find_native(const BucketLogs& logs, const Options& options, const Da
   const RequestIds ids(logs, ranges.ids);
   Exposures exposures(logs, ranges, options);
 
-  const auto settle = [&](int32_t index, std::string_view item_id, Action action, int64_t ts_ms, std::string_view event_id) {
+  const auto settle = [&](int32_t index, std::string_view item_id, Action action, int64_t ts_ms,
+                          std::string_view event_id) {
     const RequestRow& request = logs.requests[static_cast<size_t>(index)];
     const bool is_counted = ranges.samples.contains(ts_ms);
     const bool is_labelled = ranges.samples.contains(request.ts_ms);
@@ -207,7 +237,9 @@ NativeStage find_native(const BucketLogs& logs, const Options& options, const Da
     const bool is_counted = ranges.samples.contains(event.ts_ms);
     if (is_counted) ++stage.events.num_events;
     if (event.action == Action::Other || !event.in_search) {
-      if (is_counted) stage.events.add(event.action == Action::Other ? Verdict::OtherAction : Verdict::CrossDomain, event.action);
+      if (is_counted)
+        stage.events.add(event.action == Action::Other ? Verdict::OtherAction : Verdict::CrossDomain,
+                         event.action);
       continue;
     }
     int32_t request = -1;
@@ -230,14 +262,16 @@ NativeStage find_native(const BucketLogs& logs, const Options& options, const Da
     int32_t request = -1;
     ids.for_each(stray.request_id, [&](int32_t index) {
       const RequestRow& row = logs.requests[static_cast<size_t>(index)];
-      if (row.ts_ms == stray.request_ts_ms && logs.user_id(row.user) == stray.request_user_id) request = index;
+      if (row.ts_ms == stray.request_ts_ms && logs.user_id(row.user) == stray.request_user_id)
+        request = index;
     });
     US_CHECK(request >= 0, "the request of a stray event is gone");
     settle(request, stray.item_id, stray.action, stray.ts_ms, stray.event_id);
   }
 
   std::sort(stage.credits.begin(), stage.credits.end(), [](const Credit& a, const Credit& b) {
-    return std::tie(a.request, a.candidate, a.ts_ms, a.event_id, a.action) < std::tie(b.request, b.candidate, b.ts_ms, b.event_id, b.action);
+    return std::tie(a.request, a.candidate, a.ts_ms, a.event_id, a.action) <
+           std::tie(b.request, b.candidate, b.ts_ms, b.event_id, b.action);
   });
   return stage;
 }
@@ -245,7 +279,8 @@ NativeStage find_native(const BucketLogs& logs, const Options& options, const Da
 EventCounts count_unknown(const std::vector<StrayEvent>& strays, const DayRanges& ranges) {
   EventCounts counts;
   for (const StrayEvent& stray : strays) {
-    if (stray.bucket < 0 && ranges.samples.contains(stray.ts_ms)) counts.add(Verdict::UnknownRequest, stray.action);
+    if (stray.bucket < 0 && ranges.samples.contains(stray.ts_ms))
+      counts.add(Verdict::UnknownRequest, stray.action);
   }
   return counts;
 }

@@ -1,5 +1,5 @@
-// Native labels of search requests (es3.md §1): which event belongs to which request, and why an event belongs to none.
-// Pure functions over one bucket's logs; thread-safe.
+// Native labels of search requests (es3.md §1): which event belongs to which request, and why an event
+// belongs to none. Pure functions over one bucket's logs; thread-safe.
 #pragma once
 
 #include <array>
@@ -28,25 +28,30 @@ enum class Verdict : int8_t {
 };
 inline constexpr int kNumVerdicts = 9;
 inline constexpr std::array<std::string_view, kNumVerdicts> kVerdictNames = {
-    "native",        "unknown_request", "item_not_in_list",   "not_exposed", "before_request",
-    "window_passed", "no_request_found", "cross_domain",      "other_action"};
+    "native",        "unknown_request",  "item_not_in_list", "not_exposed", "before_request",
+    "window_passed", "no_request_found", "cross_domain",     "other_action"};
 inline constexpr int kNumActions = 4;
-inline constexpr std::array<std::string_view, kNumActions> kActionNames = {"click", "cart", "purchase", "other"};
+inline constexpr std::array<std::string_view, kNumActions> kActionNames = {"click", "cart", "purchase",
+                                                                           "other"};
 
 // Events of the day by verdict and action: every event is in exactly one cell.
 struct EventCounts {
   std::array<std::array<int64_t, kNumActions>, kNumVerdicts> cells{};
   int64_t num_events = 0;  // counted on their own, to check the cells against
 
-  void add(Verdict verdict, Action action) { ++cells[static_cast<size_t>(verdict)][static_cast<size_t>(action)]; }
+  void add(Verdict verdict, Action action) {
+    ++cells[static_cast<size_t>(verdict)][static_cast<size_t>(action)];
+  }
   void merge(const EventCounts& other);
   int64_t of(Verdict verdict) const;
   int64_t total() const;
 };
 
-// Of several requests with one id the event belongs to the latest that is not later than ts + clock_skew, else to the earliest;
-// ties: smaller user_id. `limit_ms` = ts + clock_skew. True if (a_ts, a_user) comes before (b_ts, b_user) in that choice.
-bool is_better_match(int64_t limit_ms, int64_t a_ts, std::string_view a_user, int64_t b_ts, std::string_view b_user);
+// Of several requests with one id the event belongs to the latest that is not later than ts + clock_skew,
+// else to the earliest; ties: smaller user_id. `limit_ms` = ts + clock_skew. True if (a_ts, a_user) comes
+// before (b_ts, b_user) in that choice.
+bool is_better_match(int64_t limit_ms, int64_t a_ts, std::string_view a_user, int64_t b_ts,
+                     std::string_view b_user);
 
 // request_id → rows, over the requests of one bucket.
 class RequestIds {
@@ -57,7 +62,8 @@ class RequestIds {
   void for_each(std::string_view request_id, const Visit& visit) const {
     const uint64_t hash = base::hash_bytes(request_id, 0);
     for (size_t i = lower_bound(hash); i < entries_.size() && entries_[i].first == hash; ++i) {
-      if (logs_.requests[static_cast<size_t>(entries_[i].second)].request_id == request_id) visit(entries_[i].second);
+      if (logs_.requests[static_cast<size_t>(entries_[i].second)].request_id == request_id)
+        visit(entries_[i].second);
     }
   }
 
@@ -67,7 +73,8 @@ class RequestIds {
   std::vector<std::pair<uint64_t, int32_t>> entries_;
 };
 
-// An event of the search domain that names a request which is not its own user's: its request may stand in any bucket.
+// An event of the search domain that names a request which is not its own user's: its request may stand in
+// any bucket.
 struct StrayEvent {
   std::string event_id;
   std::string request_id;
@@ -82,9 +89,20 @@ struct StrayEvent {
 };
 
 // The events of this bucket that are no business of their own user's requests.
-std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges);
-// Offers the requests of `bucket` to every stray; the better match stays.
-void match_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges, int bucket, std::vector<StrayEvent>& strays);
+std::vector<StrayEvent> collect_strays(const BucketLogs& logs, const Options& options,
+                                       const DayRanges& ranges);
+// What one bucket offers to a stray: its best request with that id.
+struct StrayMatch {
+  size_t stray = 0;
+  int bucket = 0;
+  int64_t request_ts_ms = 0;
+  std::string request_user_id;
+};
+std::vector<StrayMatch> match_strays(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
+                                     int bucket, const std::vector<StrayEvent>& strays);
+// The better match stays; the order of the calls does not matter.
+void accept_matches(const Options& options, const std::vector<StrayMatch>& matches,
+                    std::vector<StrayEvent>& strays);
 
 // A native event on a candidate of a request of the day.
 struct Credit {

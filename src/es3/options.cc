@@ -41,10 +41,11 @@ const config::Section<Options>& section() {
                  {.source = "es3.md §3"})
           .field("cart_window", &Options::cart_window, "how long after its request a cart counts",
                  {.source = "es3.md §3"})
-          .field("purchase_window", &Options::purchase_window,
-                 "how long after its request a purchase counts", {.source = "es3.md §3"})
+          .field("purchase_window", &Options::purchase_window, "how long after its request a purchase counts",
+                 {.source = "es3.md §3"})
           .field("page_window", &Options::page_window,
-                 "how far apart pages of one request may lie, as ingest joins them: part of what is read after a day",
+                 "how far apart pages of one request may lie, as ingest joins them: part of what is read "
+                 "after a day",
                  {.source = "es3.md §8"})
           .field("unexposed_ratio", &Options::unexposed_ratio,
                  "unexposed candidates drawn per exposed candidate of the request",
@@ -54,12 +55,13 @@ const config::Section<Options>& section() {
           .field("unexposed_if_empty", &Options::unexposed_if_empty,
                  "unexposed candidates drawn for a request that exposed nothing",
                  {.min = 0, .max = 1e9, .source = "es3.md §2"})
-          .field("hard_share", &Options::hard_share, "share of the drawn that goes to the highest scores first",
+          .field("hard_share", &Options::hard_share,
+                 "share of the drawn that goes to the highest scores first",
                  {.min = 0, .max = 1, .source = "es3.md §2"})
           .field("history_length", &Options::history_length, "most actions in one history sequence",
                  {.min = 0, .max = 100000, .source = "es3.md §5"})
-          .field("history_lookback", &Options::history_lookback, "how far before its request a history reaches",
-                 {.source = "es3.md §5"})
+          .field("history_lookback", &Options::history_lookback,
+                 "how far before its request a history reaches", {.source = "es3.md §5"})
           .field("history_gap", &Options::history_gap,
                  "how long before its request a history ends: the delay of the online feature store",
                  {.source = "es3.md §5"})
@@ -73,9 +75,12 @@ const config::Section<Options>& section() {
 
 base::Duration window_of(const Options& options, schema::Task task) {
   switch (task) {
-    case schema::Task::Click: return options.click_window;
-    case schema::Task::Cart: return options.cart_window;
-    case schema::Task::Purchase: return options.purchase_window;
+    case schema::Task::Click:
+      return options.click_window;
+    case schema::Task::Cart:
+      return options.cart_window;
+    case schema::Task::Purchase:
+      return options.purchase_window;
   }
   US_UNREACHABLE();
 }
@@ -96,8 +101,8 @@ std::vector<base::Day> days_asked(const Options& options) {
                          options.from.empty() ? "from" : "to"));
   const base::Day from = day_from(options.from, "from");
   const base::Day to = day_from(options.to, "to");
-  US_REQUIRE(from <= to, fmt::format("es3: expected es3.from not after es3.to, got {} and {}", options.from,
-                                     options.to));
+  US_REQUIRE(from <= to,
+             fmt::format("es3: expected es3.from not after es3.to, got {} and {}", options.from, options.to));
   US_REQUIRE(to.number - from.number < kMaxSpanDays,
              fmt::format("es3: expected a span of at most {} days, got {}", kMaxSpanDays,
                          to.number - from.number + 1));
@@ -117,8 +122,10 @@ void check(const Options& options) {
     US_REQUIRE(duration >= base::Duration{0} && duration <= kMostWindow,
                fmt::format("es3.{}: expected 0 to 366d, got {}", key, base::format_duration(duration)));
   }
-  const base::Duration shortest = std::min({options.click_window, options.cart_window, options.purchase_window});
-  // An event without request_id found inside native_window must be inside its own window too, or two rules of §1 disagree.
+  const base::Duration shortest =
+      std::min({options.click_window, options.cart_window, options.purchase_window});
+  // An event without request_id found inside native_window must be inside its own window too, or two rules of
+  // §1 disagree.
   US_REQUIRE(options.native_window <= shortest,
              fmt::format("es3.native_window: expected at most the shortest of click_window, cart_window and "
                          "purchase_window ({}), got {}",

@@ -1,4 +1,5 @@
-// `[es3]`: the numbers of the sample builder (es3.md), each with its default, and the windows that follow from them.
+// `[es3]`: the numbers of the sample builder (es3.md), each with its default, and the windows that follow
+// from them.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +45,8 @@ base::Duration window_of(const Options& options, schema::Task task);
 // W: the longest of the three.
 base::Duration longest_window(const Options& options);
 
-// The days asked for by dt or from/to, ascending. Throws UserError if neither or both are given, or a text is no day.
+// The days asked for by dt or from/to, ascending. Throws UserError if neither or both are given, or a text is
+// no day.
 std::vector<base::Day> days_asked(const Options& options);
 
 // Rules between keys. Throws UserError.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "base/error.h"
@@ -17,9 +18,12 @@ using table::Type;
 
 Type column_type(schema::ValueType type) {
   switch (type) {
-    case schema::ValueType::String: return Type::String;
-    case schema::ValueType::Double: return Type::Double;
-    case schema::ValueType::Int: return Type::Int64;
+    case schema::ValueType::String:
+      return Type::String;
+    case schema::ValueType::Double:
+      return Type::Double;
+    case schema::ValueType::Int:
+      return Type::Int64;
   }
   US_UNREACHABLE();
 }
@@ -49,15 +53,29 @@ struct Item {
   int32_t candidate;
 };
 
+// Text that goes into one column; more than it can hold ends the row group earlier.
+class ColumnSize {
+ public:
+  void add(std::string_view text) {
+    num_bytes_ += text.size();
+    if (num_bytes_ > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+      throw ColumnTooLarge("a string column exceeds 2 GiB");
+  }
+
+ private:
+  size_t num_bytes_ = 0;
+};
+
 bool item_less(const Item& a, const Item& b) {
   // Null positions come last.
-  return std::tuple(a.origin, !a.has_position, a.position, a.item_id) < std::tuple(b.origin, !b.has_position, b.position, b.item_id);
+  return std::tuple(a.origin, !a.has_position, a.position, a.item_id) <
+         std::tuple(b.origin, !b.has_position, b.position, b.item_id);
 }
 
 }  // namespace
 
-Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences, const BucketLogs& logs,
-               const EntityVersions& items, const EntityVersions& users)
+Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
+               const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users)
     : schema_(schema), sequences_(sequences), logs_(logs), items_(items), users_(users) {
   std::vector<schema::DeclaredColumn> candidate = schema.candidate;
   std::vector<std::vector<const Column*>> context_columns(schema.context.size());
@@ -70,17 +88,20 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
     if (score_column != nullptr && score_column->type() != Type::Float) score_column = nullptr;
     score.columns.push_back(score_column);
     for (size_t i = 0; i < candidate.size(); ++i) {
-      candidate_columns[i].push_back(source.candidate ? source.candidate->find_child(candidate[i].name) : nullptr);
+      candidate_columns[i].push_back(source.candidate ? source.candidate->find_child(candidate[i].name)
+                                                      : nullptr);
     }
     for (size_t i = 0; i < schema.context.size(); ++i) {
-      context_columns[i].push_back(source.context ? source.context->find_child(schema.context[i].name) : nullptr);
+      context_columns[i].push_back(source.context ? source.context->find_child(schema.context[i].name)
+                                                  : nullptr);
     }
   }
   context_ = sources(schema.context, "requests: context", context_columns);
   candidate_ = sources(candidate, "requests: candidates", candidate_columns);
   candidate_.insert(candidate_.begin(), std::move(score));
 
-  std::vector<schema::DeclaredColumn> item = {{"title", schema::ValueType::String}, {"category", schema::ValueType::String}};
+  std::vector<schema::DeclaredColumn> item = {{"title", schema::ValueType::String},
+                                              {"category", schema::ValueType::String}};
   item.insert(item.end(), schema.item.begin(), schema.item.end());
   std::vector<std::vector<const Column*>> item_columns;
   for (const schema::DeclaredColumn& column : item) item_columns.push_back(items.column(column.name));
@@ -90,15 +111,16 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
   user_ = sources(schema.user, "users", user_columns);
 }
 
-std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredColumn>& declared, std::string_view where,
+std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredColumn>& declared,
+                                            std::string_view where,
                                             const std::vector<std::vector<const Column*>>& columns) const {
   std::vector<Source> made;
   for (size_t i = 0; i < declared.size(); ++i) {
     const Type type = column_type(declared[i].type);
     for (const Column* column : columns[i]) {
       US_REQUIRE(column == nullptr || column->type() == type,
-                 fmt::format("log store: {}.{}: expected type {}, got {}", where, declared[i].name, table::type_name(type),
-                             table::type_name(column->type())));
+                 fmt::format("log store: {}.{}: expected type {}, got {}", where, declared[i].name,
+                             table::type_name(type), table::type_name(column->type())));
     }
     made.push_back({declared[i].name, type, columns[i]});
   }
@@ -146,7 +168,8 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
       for (int64_t i = lists.offsets[row]; i < lists.offsets[row + 1]; ++i) {
         const int32_t c = lists.candidates[static_cast<size_t>(i)];
         const bool shown = logs_.is_exposed(request, c);
-        row_items.push_back({static_cast<schema::Origin>(origin), shown, shown ? positions[static_cast<size_t>(request.begin + c)] : 0,
+        row_items.push_back({static_cast<schema::Origin>(origin), shown,
+                             shown ? positions[static_cast<size_t>(request.begin + c)] : 0,
                              logs_.item_id(request, c), c});
       }
     }
@@ -162,7 +185,8 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
       origins.push_back(static_cast<int8_t>(item.origin));
       candidate_refs.push_back({request.table, request.begin + item.candidate});
       item_refs.push_back(items_.at(item.item_id, request.ts_ms));
-      for (size_t task = 0; task < tasks.size(); ++task) tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task]);
+      for (size_t task = 0; task < tasks.size(); ++task)
+        tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task]);
     }
     for (auto it = first_label; it != label; ++it) labels_of[static_cast<size_t>(it->candidate)] = {};
     offsets.push_back(static_cast<int32_t>(origins.size()));
@@ -180,27 +204,33 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   }
   for (size_t task = 0; task < tasks.size(); ++task) {
     const std::string_view name = schema::kTaskNames[task];
-    names.insert(names.end(), {fmt::format("{}_source", name), fmt::format("{}_domain", name), fmt::format("{}_delay_ms", name),
-                               fmt::format("{}_weight", name)});
+    names.insert(names.end(), {fmt::format("{}_source", name), fmt::format("{}_domain", name),
+                               fmt::format("{}_delay_ms", name), fmt::format("{}_weight", name)});
     fields.push_back(table::make_int8s(std::move(tasks[task].source)));
     fields.push_back(table::make_strings(std::move(tasks[task].domain)));
-    fields.push_back(table::make_int64s(std::move(tasks[task].delay_ms.values), std::move(tasks[task].delay_ms.valid)));
+    fields.push_back(
+        table::make_int64s(std::move(tasks[task].delay_ms.values), std::move(tasks[task].delay_ms.valid)));
     fields.push_back(table::make_floats(std::move(tasks[task].weight)));
   }
   names.emplace_back("candidate");
   fields.push_back(pack_struct(candidate_, candidate_refs));
   names.emplace_back("item");
   fields.push_back(pack_struct(item_, item_refs));
-  return table::make_list(std::move(offsets), table::make_struct(std::move(names), std::move(fields), num_items));
+  return table::make_list(std::move(offsets),
+                          table::make_struct(std::move(names), std::move(fields), num_items));
 }
 
 Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t last_row) const {
   std::vector<int32_t> offsets{0};
   table::StringVector items, actions, domains;
+  std::array<ColumnSize, 3> sizes;
   std::vector<int32_t> ages;
   for (size_t row = first_row; row < last_row; ++row) {
     for (const HistoryEntry& entry : list.of(row)) {
       const EventRow& event = logs_.events[static_cast<size_t>(entry.index)];
+      sizes[0].add(event.item_id);
+      sizes[1].add(logs_.actions.id(event.action_name));
+      sizes[2].add(logs_.domains.id(event.domain));
       items.push(event.item_id);
       actions.push(logs_.actions.id(event.action_name));
       domains.push(logs_.domains.id(event.domain));
@@ -214,16 +244,21 @@ Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t la
   fields.push_back(table::make_strings(std::move(actions)));
   fields.push_back(table::make_strings(std::move(domains)));
   fields.push_back(table::make_int32s(std::move(ages)));
-  return table::make_list(std::move(offsets), table::make_struct({"item_id", "action", "domain", "age_bucket"}, std::move(fields), num_entries));
+  return table::make_list(
+      std::move(offsets),
+      table::make_struct({"item_id", "action", "domain", "age_bucket"}, std::move(fields), num_entries));
 }
 
 Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t last_row) const {
   std::vector<int32_t> offsets{0};
   table::StringVector queries;
+  ColumnSize size;
   std::vector<int32_t> ages;
   for (size_t row = first_row; row < last_row; ++row) {
     for (const HistoryEntry& entry : list.of(row)) {
-      queries.push(logs_.requests[static_cast<size_t>(entry.index)].query);
+      const std::string_view query = logs_.requests[static_cast<size_t>(entry.index)].query;
+      size.add(query);
+      queries.push(query);
       ages.push_back(entry.age_bucket);
     }
     offsets.push_back(static_cast<int32_t>(ages.size()));
@@ -232,17 +267,22 @@ Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t la
   std::vector<Column> fields;
   fields.push_back(table::make_strings(std::move(queries)));
   fields.push_back(table::make_int32s(std::move(ages)));
-  return table::make_list(std::move(offsets), table::make_struct({"query", "age_bucket"}, std::move(fields), num_entries));
+  return table::make_list(std::move(offsets),
+                          table::make_struct({"query", "age_bucket"}, std::move(fields), num_entries));
 }
 
 Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const {
   const size_t num_rows = last_row - first_row;
+  std::array<ColumnSize, 3> sizes;
   table::StringVector request_ids, domains, user_ids, queries;
   std::vector<int64_t> ts_ms;
   std::vector<Ref> context_refs, user_refs;
   for (size_t row = first_row; row < last_row; ++row) {
     const RequestRow& request = logs_.requests[static_cast<size_t>(draft.requests[row])];
     const std::string_view user_id = logs_.user_id(request.user);
+    sizes[0].add(request.request_id);
+    sizes[1].add(user_id);
+    sizes[2].add(request.query);
     request_ids.push(request.request_id);
     domains.push(schema_.search_domain);
     request.user == kNullUser ? user_ids.push_null() : user_ids.push(user_id);
@@ -258,19 +298,23 @@ Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_
   table.add("user_id", table::make_strings(std::move(user_ids)));
   table.add("ts_ms", table::make_int64s(std::move(ts_ms)));
   table.add("query", table::make_strings(std::move(queries)));
-  table.add("query_tier", table::make_int8s(std::vector<int8_t>(num_rows, static_cast<int8_t>(schema::QueryTier::None))));
-  table.add("query_score", table::make_floats(std::vector<float>(num_rows), std::vector<uint8_t>(num_rows, 0)));
+  table.add("query_tier",
+            table::make_int8s(std::vector<int8_t>(num_rows, static_cast<int8_t>(schema::QueryTier::None))));
+  table.add("query_score",
+            table::make_floats(std::vector<float>(num_rows), std::vector<uint8_t>(num_rows, 0)));
   if (!context_.empty()) table.add("context", pack_struct(context_, context_refs));
   if (!user_.empty()) table.add("user", pack_struct(user_, user_refs));
   for (size_t s = 0; s < sequences_.size(); ++s) {
-    table.add(std::string(schema::kHistoryPrefix) + sequences_[s].name, pack_history(histories.sequences[s], first_row, last_row));
+    table.add(std::string(schema::kHistoryPrefix) + sequences_[s].name,
+              pack_history(histories.sequences[s], first_row, last_row));
   }
   table.add(std::string(schema::kQueryHistory), pack_queries(histories.queries, first_row, last_row));
   table.add("items", pack_items(draft, first_row, last_row));
   return table;
 }
 
-std::string sample_fingerprint(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences) {
+std::string sample_fingerprint(const schema::LogSchema& schema,
+                               const std::vector<schema::SequenceOptions>& sequences) {
   // Counted up when fixed columns change.
   constexpr int kFormatVersion = 1;
   std::string text = fmt::format("samples {}\n{}\n", kFormatVersion, schema.fingerprint());

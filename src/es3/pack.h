@@ -1,5 +1,5 @@
-// Drafts → the rows of a sample file ① (es3.md §6, docs/formats/samples.md): one row a request, histories once, items by
-// (origin, position, item_id). Thread-safety: one Packer a thread; it reads its inputs only.
+// Drafts → the rows of a sample file ① (es3.md §6, docs/formats/samples.md): one row a request, histories
+// once, items by (origin, position, item_id). Thread-safety: one Packer a thread; it reads its inputs only.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,10 @@ inline constexpr int64_t kRowGroupItems = 1 << 20;
 
 class Packer {
  public:
-  // All arguments outlive the Packer. Throws UserError if a declared column has another type in the log store.
-  Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences, const BucketLogs& logs,
-         const EntityVersions& items, const EntityVersions& users);
+  // All arguments outlive the Packer. Throws UserError if a declared column has another type in the log
+  // store.
+  Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
+         const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users);
 
   // The next row groups from `first_row`: where the group ends.
   size_t group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) const;
@@ -55,6 +56,7 @@ class Packer {
 };
 
 // Content hash of the columns of a sample file: two days with one fingerprint have the same columns.
-std::string sample_fingerprint(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences);
+std::string sample_fingerprint(const schema::LogSchema& schema,
+                               const std::vector<schema::SequenceOptions>& sequences);
 
 }  // namespace uniscale::es3

@@ -33,7 +33,8 @@ class Validity {
 };
 
 template <class T, class At, class Values>
-std::pair<std::vector<T>, std::vector<uint8_t>> gather_values(size_t size, const At& at, const Values& values_of) {
+std::pair<std::vector<T>, std::vector<uint8_t>> gather_values(size_t size, const At& at,
+                                                              const Values& values_of) {
   std::vector<T> values(size);
   Validity valid(size);
   for (size_t i = 0; i < size; ++i) {
@@ -54,7 +55,8 @@ Column gather_strings(size_t size, const At& at) {
     const RowRef ref = at(i);
     if (ref.column != nullptr) num_bytes += ref.column->string(ref.row).size();
   }
-  if (num_bytes > static_cast<size_t>(std::numeric_limits<int32_t>::max())) throw ColumnTooLarge("a string column exceeds 2 GiB");
+  if (num_bytes > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+    throw ColumnTooLarge("a string column exceeds 2 GiB");
   table::StringVector strings;
   strings.bytes.reserve(num_bytes);
   strings.offsets.reserve(size + 1);
@@ -75,7 +77,8 @@ Column gather_strings(size_t size, const At& at) {
 template <class At>
 Column gather_flat(Type type, size_t size, const At& at) {
   switch (type) {
-    case Type::String: return gather_strings(size, at);
+    case Type::String:
+      return gather_strings(size, at);
     case Type::Double: {
       auto [values, valid] = gather_values<double>(size, at, [](const Column& c) { return c.doubles(); });
       return table::make_doubles(std::move(values), std::move(valid));
@@ -101,7 +104,8 @@ Column gather_flat(Type type, size_t size, const At& at) {
       return table::make_bools(std::move(values), std::move(valid));
     }
     case Type::List:
-    case Type::Struct: break;
+    case Type::Struct:
+      break;
   }
   US_UNREACHABLE();
 }
@@ -117,7 +121,8 @@ std::vector<uint8_t> take_validity(const Column& column, std::span<const int64_t
 }  // namespace
 
 Column gather(Type type, const std::vector<const Column*>& sources, std::span<const Ref> refs) {
-  for (const Column* source : sources) US_CHECK(source == nullptr || source->type() == type, "a gathered column has another type");
+  for (const Column* source : sources)
+    US_CHECK(source == nullptr || source->type() == type, "a gathered column has another type");
   return gather_flat(type, refs.size(), [&](size_t i) {
     const Ref ref = refs[i];
     return RowRef{ref.source < 0 ? nullptr : sources[static_cast<size_t>(ref.source)], ref.row};
@@ -130,10 +135,12 @@ Column take(const Column& column, std::span<const int64_t> rows) {
     std::vector<int64_t> child_rows;
     for (const int64_t row : rows) {
       for (int64_t i = column.list_begin(row); i < column.list_end(row); ++i) child_rows.push_back(i);
-      US_CHECK(child_rows.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()), "a list column exceeds 2^31 entries");
+      US_CHECK(child_rows.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()),
+               "a list column exceeds 2^31 entries");
       offsets.push_back(static_cast<int32_t>(child_rows.size()));
     }
-    return table::make_list(std::move(offsets), take(column.child(0), child_rows), take_validity(column, rows));
+    return table::make_list(std::move(offsets), take(column.child(0), child_rows),
+                            take_validity(column, rows));
   }
   if (column.type() == Type::Struct) {
     std::vector<std::string> names;
@@ -142,7 +149,8 @@ Column take(const Column& column, std::span<const int64_t> rows) {
       names.push_back(column.child_name(i));
       fields.push_back(take(column.child(i), rows));
     }
-    return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(rows.size()), take_validity(column, rows));
+    return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(rows.size()),
+                              take_validity(column, rows));
   }
   return gather_flat(column.type(), rows.size(), [&](size_t i) { return RowRef{&column, rows[i]}; });
 }

@@ -23,9 +23,10 @@ class ColumnTooLarge : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// `sources[ref.source]` for each ref; a null source column gives nulls. All sources that stand must be of `type`: String, Double,
-// Float, Int32 or Int64 (InternalError otherwise).
-table::Column gather(table::Type type, const std::vector<const table::Column*>& sources, std::span<const Ref> refs);
+// `sources[ref.source]` for each ref; a null source column gives nulls. All sources that stand must be of
+// `type`: String, Double, Float, Int32 or Int64 (InternalError otherwise).
+table::Column gather(table::Type type, const std::vector<const table::Column*>& sources,
+                     std::span<const Ref> refs);
 
 // Rows of one column, of any type, lists and structs included.
 table::Column take(const table::Column& column, std::span<const int64_t> rows);

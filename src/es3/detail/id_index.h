@@ -1,5 +1,5 @@
-// Byte strings → small numbers in order of first appearance: open addressing on a 64-bit hash, equality by bytes.
-// Not thread-safe while it grows; reading from many threads is safe. The bytes belong to the caller.
+// Byte strings → small numbers in order of first appearance: open addressing on a 64-bit hash, equality by
+// bytes. Not thread-safe while it grows; reading from many threads is safe. The bytes belong to the caller.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,35 @@
+// Builds days of samples (es3.md §8): log store ⓪ → sample set ①.
+//
+//   <samples>/samples/dt=YYYY-MM-DD/bucket=NNN/part-GGGGGG.parquet   rows by (ts_ms, request_id, user_id)
+//   <samples>/manifests/dt=YYYY-MM-DD.json                           docs/formats/samples.md
+//   <samples>/reports/dt=YYYY-MM-DD.{json,txt}
+//
+// A day is published at once; a killed run leaves the day as it was. The same inputs, options and seed give
+// the same bytes with any number of threads.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "es3/options.h"
+#include "es3/report.h"
+#include "schema/log_schema.h"
+
+namespace uniscale::es3 {
+
+struct BuildRequest {
+  Options options;
+  std::vector<schema::SequenceOptions> sequences;
+  std::string resolved_config;  // stored in the manifest
+  // Also stores the rows flat, aside, to report their size.
+  bool measure_flat = false;
+};
+
+// Builds every day asked for, one after another, each over its buckets in parallel. Throws NotReadyError if a
+// day was not ingested, UserError if options or logs are wrong. `on_day` sees each report once its day is
+// published.
+std::vector<DayReport> build(const BuildRequest& request,
+                             const std::function<void(const DayReport&)>& on_day = {});
+
+}  // namespace uniscale::es3
