@@ -172,6 +172,15 @@ class DayBuild {
     report.is_final = report.missing_later.empty();
   }
 
+  // The options that decide the rows, without places, days and threads: what the fingerprint stands on, so
+  // that equal fingerprints mean equal rows.
+  std::string rules_text() const {
+    Options rules = request_.options;
+    rules.store = rules.samples = rules.dt = rules.from = rules.to = "";
+    rules.threads = 0;
+    return section().resolved(&rules) + schema::sequence_section().resolved(&request_.sequences);
+  }
+
   void publish(const DayReport& report) {
     json::Value inputs;
     for (const base::Day day : store_.days()) {
@@ -196,10 +205,9 @@ class DayBuild {
     body["num_requests"] = whole.num_requests;
     body["num_samples"] = whole.num_samples;
     body["inputs"] = std::move(inputs);
+    body["fingerprint"] = base::content_hash(json::dump(body) + rules_text());
     body["report"] = to_json(report);
     body["config"] = request_.resolved_config;
-    // Over all that decides the rows: equal fingerprints, equal files.
-    body["fingerprint"] = base::content_hash(json::dump(body));
     publisher_.publish(std::move(body));
     const std::string folder = request_.options.samples + "/reports";
     base::make_directories(folder);

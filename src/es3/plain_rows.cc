@@ -75,21 +75,24 @@ void read_requests(const std::string& file, const schema::LogSchema& schema, con
   for_each_row_group(file, [&](const Table& rows) {
     const Column& list = rows.require("candidates", Type::List, file);
     const Column& candidate = list.child(0);
+    const Column* position = candidate.find_child("position");
+    US_REQUIRE(position != nullptr && position->type() == Type::Int32,
+               fmt::format("{}: candidates.position: expected a column of type int32", file));
     for (int64_t i = 0; i < rows.num_rows(); ++i) {
       PlainRequest request;
       request.request_id = text_at(rows.find("request_id"), i).value_or("");
       request.domain = text_at(rows.find("domain"), i).value_or("");
       request.user_id = id_at(rows.find("user_id"), i);
       request.ts_ms = rows.require("ts_ms", Type::Int64, file).int64s()[static_cast<size_t>(i)];
+      if (!filter.requests(request)) continue;
       request.query = text_at(rows.find("query"), i);
       request.context = struct_values(schema.context, rows.find("context"), i);
       for (int64_t c = list.list_begin(i); c < list.list_end(i); ++c) {
         request.candidates.push_back({text_at(candidate.find_child("item_id"), c).value_or(""),
-                                      int32_at(*candidate.find_child("position"), c),
-                                      float_at(candidate.find_child("score"), c),
+                                      int32_at(*position, c), float_at(candidate.find_child("score"), c),
                                       struct_values(schema.candidate, &candidate, c)});
       }
-      if (filter.requests(request)) logs.requests.push_back(std::move(request));
+      logs.requests.push_back(std::move(request));
     }
   });
 }

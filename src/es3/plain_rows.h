@@ -132,7 +132,7 @@ std::string quote_bytes(std::string_view text);
 struct PlainFilter {
   base::Day first_day;
   base::Day last_day;
-  std::function<bool(const PlainRequest&)> requests;  // empty: none
+  std::function<bool(const PlainRequest&)> requests;  // empty: none; sees id, domain, user and time only
   std::function<bool(const PlainEvent&)> events;      // empty: none
   bool entities = false;                              // items and users
 };
