@@ -274,7 +274,7 @@ double solve(const std::vector<Probe>& probes, double slope, double rate) {
 }  // namespace
 
 Calibration calibrate(const World& world) {
-  constexpr int kNumProbes = 2000;
+  constexpr int kNumProbes = 1000;
   const Options& options = world.options();
   const std::array<double, kNumRequestDomains> rates = {options.click_rate, options.feed_click_rate,
                                                         options.shop_click_rate, options.ads_click_rate};
