@@ -1,0 +1,36 @@
+// DLRM-MLP (paper §3.1): all tokens concatenated, one MLP, a head per domain and task.
+//   x = [request tokens; candidate tokens] ∈ R^{T·D}
+//   z = relu(W_L … relu(W_1 x + b_1) … + b_L)
+//   logit_{d,t} = head_{d,t}(z), relu inside
+// The first trunk layer splits exactly, W_1 x = W_1[:, request] x_r + W_1[:, candidate] x_c, so the request
+// side of the product is computed once a request.
+#pragma once
+
+#include <memory>
+
+#include "model/layers.h"
+#include "model/tokenizer.h"
+
+namespace uniscale::model {
+
+class DlrmMlp final : public Model {
+ public:
+  DlrmMlp(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
+  std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
+  const std::vector<Parameter>& parameters() const override { return parameters_; }
+  json::Value architecture_options() const override;
+  const std::vector<std::string>& tasks() const override { return options_.tasks; }
+  double flops_per_candidate(double candidates_per_request) const override;
+
+ private:
+  Options options_;
+  const feature::FeatureSpec& spec_;
+  std::vector<Parameter> parameters_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  at::Tensor first_weight_, first_bias_;  // trunk.0
+  int64_t request_width_ = 0;             // columns of first_weight_ that read request tokens
+  std::vector<Linear> trunk_;             // trunk.1 …
+  std::vector<std::vector<Mlp>> heads_;   // by domain, by task
+};
+
+}  // namespace uniscale::model

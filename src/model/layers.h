@@ -1,0 +1,43 @@
+// Dense layers over named parameters.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "model/model.h"
+
+namespace uniscale::model {
+
+// y = x Wᵀ + b, W [out, in] from U(−1/√in, 1/√in), b likewise. Parameters `<name>.weight`, `<name>.bias`.
+class Linear {
+ public:
+  Linear(const std::string& name, int64_t in, int64_t out, at::Generator& generator, at::ScalarType dtype,
+         std::vector<Parameter>& parameters);
+  at::Tensor operator()(const at::Tensor& x) const;
+  double flops() const { return 2.0 * static_cast<double>(weight_.numel()); }
+  int64_t out() const { return weight_.size(0); }
+
+ private:
+  at::Tensor weight_, bias_;
+};
+
+enum class Activation { Relu, Gelu };
+
+// Linear layers with an activation between them, none after the last. Parameters `<name>.<i>.weight`, …
+class Mlp {
+ public:
+  // `widths`: input, hidden…, output.
+  Mlp(const std::string& name, const std::vector<int64_t>& widths, Activation activation,
+      at::Generator& generator, at::ScalarType dtype, std::vector<Parameter>& parameters);
+  at::Tensor operator()(at::Tensor x) const;
+  double flops() const;
+
+ private:
+  std::vector<Linear> layers_;
+  Activation activation_;
+};
+
+}  // namespace uniscale::model
