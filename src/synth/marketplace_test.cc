@@ -302,7 +302,9 @@ TEST(MarketplaceErrors, OptionsThatDoNotGoTogether) {
   };
   EXPECT_EQ(error_with([](Options& o) { o.store = ""; }), "synth.store: expected a folder, got \"\"");
   EXPECT_EQ(error_with([](Options& o) { o.first_day = "1 March"; }),
-            "synth.first_day: expected a day like \"2026-03-01\", got \"1 March\"");
+            "synth.first_day: expected a day in 1970-01-01 … 2199-12-31, got \"1 March\"");
+  EXPECT_EQ(error_with([](Options& o) { o.first_day = "1969-12-31"; }),
+            "synth.first_day: expected a day in 1970-01-01 … 2199-12-31, got \"1969-12-31\"");
   EXPECT_EQ(error_with([](Options& o) { o.num_factors = 12; }),
             "synth.num_factors: expected a multiple of 8, got 12");
   EXPECT_EQ(error_with([](Options& o) { o.num_items = 400; }),

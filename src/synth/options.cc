@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -43,7 +45,7 @@ void add_shop(config::Section<Options>& s) {
 }
 
 void add_people(config::Section<Options>& s) {
-  s.field("num_users", &Options::num_users, "users with an id", count(1, 1e9))
+  s.field("num_users", &Options::num_users, "users with an id", count(1, 100e6))
       .field("anonymous_rate", &Options::anonymous_rate,
              "share of requests by visitors without an id (null user)", {.min = 0, .max = 0.9})
       .field("activity_spread", &Options::activity_spread, "standard deviation of log activity over users",
@@ -182,9 +184,11 @@ const config::Section<Options>& section() {
 
 void check_options(const Options& options) {
   US_REQUIRE(!options.store.empty(), "synth.store: expected a folder, got \"\"");
+  const std::optional<base::Day> first_day = base::parse_day(options.first_day);
   US_REQUIRE(
-      base::parse_day(options.first_day).has_value(),
-      fmt::format("synth.first_day: expected a day like \"2026-03-01\", got \"{}\"", options.first_day));
+      first_day && *first_day >= base::parse_day("1970-01-01") && *first_day <= base::parse_day("2199-12-31"),
+      fmt::format("synth.first_day: expected a day in 1970-01-01 … 2199-12-31, got \"{}\"",
+                  options.first_day));
   US_REQUIRE(options.num_factors % 8 == 0,
              fmt::format("synth.num_factors: expected a multiple of 8, got {}", options.num_factors));
   const int64_t cross =

@@ -97,8 +97,7 @@ Need draw_need(const World& world, const Shopper& shopper, base::Day day, base::
   const uint64_t which = random.below(static_cast<uint64_t>(options.needs_per_week));
   if (u >= options.need_search_rate) return draw_wish(world, shopper, random);
   // Weeks turn over on different days for different shoppers.
-  const int64_t week =
-      (static_cast<int64_t>(day.number) + 70'000'000 + static_cast<int64_t>(shopper.index % 7)) / 7;
+  const int64_t week = (day.number + static_cast<int64_t>(shopper.index % 7)) / 7;
   base::RandomStream of_week(seed_of(world.seed(), Purpose::Needs), shopper.index,
                              static_cast<uint64_t>(week) * 64 + which);
   return draw_wish(world, shopper, of_week);
