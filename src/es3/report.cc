@@ -172,17 +172,17 @@ std::string to_text(const DayReport& report) {
         schema::kLabelSourceNames[static_cast<size_t>(std::get<1>(key))], std::get<2>(key), sum, by_delay);
   }
   const EventCounts& events = report.counts.events;
-  out += fmt::format("\n  {:<20}{:>10}{:>10}{:>10}{:>10}\n", "events of the day", "click", "cart", "purchase",
+  out += fmt::format("\n  {:<30}{:>10}{:>10}{:>10}{:>10}\n", "events of the day", "click", "cart", "purchase",
                      "other");
   for (int v = 0; v < kNumVerdicts; ++v) {
     const auto& line = events.cells[static_cast<size_t>(v)];
     const std::string name = fmt::format("{}{}", is_orphan(static_cast<Verdict>(v)) ? "  orphan: " : "",
                                          kVerdictNames[static_cast<size_t>(v)]);
     if (events.of(static_cast<Verdict>(v)) == 0) continue;
-    out += fmt::format("  {:<28}{:>2}{:>10}{:>10}{:>10}\n", name, line[0], line[1], line[2], line[3]);
+    out += fmt::format("  {:<30}{:>10}{:>10}{:>10}{:>10}\n", name, line[0], line[1], line[2], line[3]);
   }
   out +=
-      fmt::format("  {:<20}{:>10} (every event is in one line above: checked)\n", "total", events.num_events);
+      fmt::format("  {:<30}{:>10} (every event is in one line above: checked)\n", "total", events.num_events);
   out += fmt::format("\n  storage: {} bytes list-wise", report.storage.list_bytes);
   if (report.storage.flat_sorted_bytes > 0) {
     out += fmt::format("; the same rows flat: {} bytes sorted by request ({}), {} bytes shuffled ({})",
