@@ -2,8 +2,10 @@
 // 4 standard errors is a statement about this code, not about luck.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <set>
 

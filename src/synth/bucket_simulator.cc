@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "synth/detail/portable_math.h"
@@ -133,9 +134,9 @@ json::Value Counts::to_json(const std::string& search_domain) const {
 
 // What lives as long as one day of one bucket.
 struct BucketSimulator::DayState {
-  DayState(const schema::LogSchema& schema, base::Day day_, ListingMaker& maker_,
-           const std::function<void(const table::Table&)>& write_truth_)
-      : day(day_), maker(maker_), write_truth(write_truth_), requests(schema) {
+  DayState(const schema::LogSchema& schema, base::Day the_day, ListingMaker& the_maker,
+           const std::function<void(const table::Table&)>& truth_sink)
+      : day(the_day), maker(the_maker), write_truth(truth_sink), requests(schema) {
     candidate.features.resize(2);
     context.resize(1);
   }

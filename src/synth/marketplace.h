@@ -16,6 +16,7 @@
 #include <functional>
 #include <string>
 
+#include "base/time.h"
 #include "json/json.h"
 #include "schema/log_schema.h"
 #include "synth/options.h"

@@ -5,8 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <set>
+#include <sstream>
 #include <tuple>
 
 #include "base/error.h"
