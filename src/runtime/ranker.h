@@ -1,5 +1,6 @@
-// Scores a RequestBatch from a bundle: no autograd, no torch. kernels → ops → layers → Ranker. A Ranker is immutable; `score`
-// may run on many threads, each with its own Workspace. A score never depends on the other candidates of the batch.
+// Scores a RequestBatch from a bundle: no autograd, no torch. kernels → ops → layers → Ranker. A Ranker is
+// immutable; `score` may run on many threads, each with its own Workspace. A score never depends on the other
+// candidates of the batch.
 #pragma once
 
 #include <memory>
@@ -40,8 +41,8 @@ class Ranker {
   virtual void score(const feature::RequestBatch& batch, Workspace& workspace, Scores& out) const = 0;
 };
 
-// Reads feature spec and weights, packs them. Throws UserError if tensors are missing or have other shapes, or the architecture
-// is unknown.
+// Reads feature spec and weights, packs them. Throws UserError if tensors are missing or have other shapes,
+// or the architecture is unknown.
 std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle);
 
 }  // namespace uniscale::runtime
