@@ -131,7 +131,7 @@ class DayBuild {
     if (request_.measure_flat) flat.emplace(path);
     int64_t most_rows = request_.options.row_group_requests;
     for (size_t row = 0; row < draft.requests.size();) {
-      const size_t end = packer.group_end(draft, row, most_rows);
+      const size_t end = row_group_end(draft, row, most_rows);
       try {
         const table::Table rows = packer.pack(draft, histories, row, end);
         writer.write(rows);

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "es3/detail/test_logs.h"
+#include "es3/reference.h"
 #include "table/publication.h"
 
 namespace uniscale::es3 {
@@ -280,6 +281,31 @@ TEST(Es3Build, LongListsEndRowGroupsEarlierAndChangeNoRow) {
     EXPECT_EQ(read_samples(whole.options.samples, day, world.schema, world.sequences),
               read_samples(single.options.samples, day, world.schema, world.sequences));
   }
+}
+
+TEST(Es3Build, AListOfTenThousandAndALongQuery) {
+  const TemporaryFolder folder;
+  PlainLogs logs = one_click();
+  logs.requests[0].query = std::string(70'000, 'q') + std::string("\0\xd7\xa9", 3);
+  for (int i = 0; i < 10'000; ++i) {
+    logs.requests[0].candidates.push_back({fmt::format("i{}", i),
+                                           i % 100 == 0 ? std::optional(100 + i) : std::nullopt,
+                                           static_cast<float>(i % 7),
+                                           {}});
+  }
+  logs.requests.push_back({"r2", "search", "u1", kDay.begin_ms() + 11 * base::kHourMs, "", {}, {}});
+  write_store(logs, plain_schema(1), {kDay}, folder.path("store"));
+  BuildRequest request = request_for(folder, "store", "samples");
+  request.options.dt = "2026-03-01";
+  request.options.hard_share = 0.25;
+  build(request);
+  const auto samples = read_samples(request.options.samples, kDay, plain_schema(1), {});
+  ASSERT_EQ(samples.size(), 2U);
+  // 102 shown, 100 of 9900 drawn.
+  EXPECT_EQ(samples[0].items.size(), 202U);
+  EXPECT_EQ(samples[1].queries.at(0).query, *logs.requests[0].query);
+  EXPECT_EQ(samples[1].query, "");
+  EXPECT_EQ(samples, reference_samples(logs, plain_schema(1), request.options, {}, kDay));
 }
 
 TEST(Es3Build, AKillLeavesTheOldDayOrTheNewOne) {

@@ -9,6 +9,7 @@
 #include "es3/draft.h"
 #include "es3/history.h"
 #include "es3/native.h"
+#include "es3/pack.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -61,6 +62,18 @@ TEST(Es3Unexposed, NumToDraw) {
   EXPECT_EQ(num_to_draw(options, 10, 15), 15);
   EXPECT_EQ(num_to_draw(options, 80, 500), 100);
   EXPECT_EQ(num_to_draw(options, 0, 500), 0);
+}
+
+TEST(Es3Pack, RowGroupsEndByRequestsOrByItems) {
+  Draft draft;
+  draft.requests = {0, 1, 2, 3};
+  // 400k, 600k, 100k and 2M candidates; at most 2^20 in a group, but one request at least.
+  draft.items[0].offsets = {0, 400'000, 1'000'000, 1'100'000, 3'100'000};
+  draft.items[1].offsets = {0, 0, 0, 0, 0};
+  EXPECT_EQ(row_group_end(draft, 0, 8192), 2U);
+  EXPECT_EQ(row_group_end(draft, 1, 8192), 3U);
+  EXPECT_EQ(row_group_end(draft, 3, 8192), 4U);
+  EXPECT_EQ(row_group_end(draft, 0, 1), 1U);
 }
 
 TEST(Es3Native, ABetterMatchIsTheLatestNotAfterTheLimit) {

@@ -127,7 +127,7 @@ std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredCo
   return made;
 }
 
-size_t Packer::group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) const {
+size_t row_group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) {
   int64_t num_items = 0;
   size_t row = first_row;
   while (row < draft.requests.size() && static_cast<int64_t>(row - first_row) < row_group_requests) {

@@ -17,6 +17,10 @@ namespace uniscale::es3 {
 // Most candidates of one row group, so that a group of long lists stays small in memory.
 inline constexpr int64_t kRowGroupItems = 1 << 20;
 
+// Where the row group that begins at `first_row` ends: after `row_group_requests` rows, or before
+// kRowGroupItems would be passed; one row at least.
+size_t row_group_end(const Draft& draft, size_t first_row, int64_t row_group_requests);
+
 class Packer {
  public:
   // All arguments outlive the Packer. Throws UserError if a declared column has another type in the log
@@ -24,8 +28,6 @@ class Packer {
   Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
          const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users);
 
-  // The next row groups from `first_row`: where the group ends.
-  size_t group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) const;
   // Rows [first_row, last_row). Throws ColumnTooLarge if a string column would exceed 2 GiB.
   table::Table pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const;
 
