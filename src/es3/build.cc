@@ -112,7 +112,10 @@ class DayBuild {
     add_unexposed(logs, options, schema.hash_seed, draft);
     if (!draft.requests.empty()) {
       const Histories histories = build_histories(logs, options, request_.sequences, draft);
-      write(bucket, Packer(schema, request_.sequences, logs, items_, users), draft, histories);
+      write(bucket,
+            Packer(schema, request_.sequences, logs, items_, users,
+                   static_cast<size_t>(request_.max_column_bytes)),
+            draft, histories);
     }
     return report_draft(draft, native.events);
   }
@@ -132,18 +135,19 @@ class DayBuild {
     int64_t most_rows = request_.options.row_group_requests;
     for (size_t row = 0; row < draft.requests.size();) {
       const size_t end = row_group_end(draft, row, most_rows);
+      table::Table rows;
       try {
-        const table::Table rows = packer.pack(draft, histories, row, end);
-        writer.write(rows);
-        if (flat) flat->add(rows);
+        rows = packer.pack(draft, histories, row, end);
       } catch (const ColumnTooLarge&) {
         US_REQUIRE(
             end - row > 1,
-            fmt::format("requests, {}, bucket {}: one request holds more than 2 GiB of text in one column",
-                        base::format_day(ranges_.day), bucket));
+            fmt::format("requests, {}, bucket {}: one request holds more than {} bytes of text in one column",
+                        base::format_day(ranges_.day), bucket, request_.max_column_bytes));
         most_rows = static_cast<int64_t>((end - row) / 2);
         continue;
       }
+      writer.write(rows);
+      if (flat) flat->add(rows);
       row = end;
       most_rows = request_.options.row_group_requests;
     }

@@ -24,6 +24,8 @@ struct BuildRequest {
   std::string resolved_config;  // stored in the manifest
   // Also stores the rows flat, aside, to report their size.
   bool measure_flat = false;
+  // Most bytes of one string column of a row group, at most the default; more ends the row group earlier.
+  int64_t max_column_bytes = 0x7fffffff;
 };
 
 // Builds every day asked for, one after another, each over its buckets in parallel. Throws NotReadyError if a

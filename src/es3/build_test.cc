@@ -283,6 +283,33 @@ TEST(Es3Build, LongListsEndRowGroupsEarlierAndChangeNoRow) {
   }
 }
 
+TEST(Es3Build, TooMuchTextForOneColumnEndsTheRowGroupEarlier) {
+  const TemporaryFolder folder;
+  PlainLogs logs = one_click();
+  for (int i = 0; i < 20; ++i) {
+    PlainRequest request = logs.requests[0];
+    request.request_id = fmt::format("s{:02}", i);
+    request.query = std::string(static_cast<size_t>(100 + i), 'q');
+    logs.requests.push_back(request);
+  }
+  write_store(logs, plain_schema(1), {kDay}, folder.path("store"));
+  BuildRequest whole = request_for(folder, "store", "whole");
+  whole.options.dt = "2026-03-01";
+  BuildRequest narrow = whole;
+  narrow.options.samples = folder.path("narrow");
+  narrow.max_column_bytes = 500;
+  narrow.measure_flat = true;
+  build(whole);
+  build(narrow);
+  const auto samples = read_samples(whole.options.samples, kDay, plain_schema(1), {});
+  EXPECT_EQ(samples.size(), 21U);
+  EXPECT_EQ(samples, read_samples(narrow.options.samples, kDay, plain_schema(1), {}));
+  EXPECT_NE(sample_hashes(whole.options.samples), sample_hashes(narrow.options.samples));
+  narrow.max_column_bytes = 110;
+  EXPECT_EQ(error_of([&] { build(narrow); }),
+            "requests, 2026-03-01, bucket 0: one request holds more than 110 bytes of text in one column");
+}
+
 TEST(Es3Build, AListOfTenThousandAndALongQuery) {
   const TemporaryFolder folder;
   PlainLogs logs = one_click();

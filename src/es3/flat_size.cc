@@ -44,10 +44,21 @@ Table flatten(const Table& rows, std::span<const int64_t> request_rows, std::spa
 }
 
 void write_pieces(table::ParquetWriter& writer, const Table& rows, const Samples& samples) {
-  for (size_t begin = 0; begin < samples.item_rows.size(); begin += kPieceRows) {
-    const size_t size = std::min(kPieceRows, samples.item_rows.size() - begin);
-    writer.write(flatten(rows, std::span(samples.request_rows).subspan(begin, size),
-                         std::span(samples.item_rows).subspan(begin, size)));
+  size_t most_rows = kPieceRows;
+  for (size_t begin = 0; begin < samples.item_rows.size();) {
+    const size_t size = std::min(most_rows, samples.item_rows.size() - begin);
+    Table piece;
+    try {
+      piece = flatten(rows, std::span(samples.request_rows).subspan(begin, size),
+                      std::span(samples.item_rows).subspan(begin, size));
+    } catch (const ColumnTooLarge&) {
+      US_CHECK(size > 1, "one sample of a packed row is larger than the row");
+      most_rows = size / 2;
+      continue;
+    }
+    writer.write(piece);
+    begin += size;
+    most_rows = kPieceRows;
   }
 }
 

@@ -56,13 +56,14 @@ struct Item {
 // Text that goes into one column; more than it can hold ends the row group earlier.
 class ColumnSize {
  public:
+  explicit ColumnSize(size_t max_bytes) : max_bytes_(max_bytes) {}
   void add(std::string_view text) {
     num_bytes_ += text.size();
-    if (num_bytes_ > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
-      throw ColumnTooLarge("a string column exceeds 2 GiB");
+    if (num_bytes_ > max_bytes_) throw ColumnTooLarge("a string column exceeds its limit");
   }
 
  private:
+  size_t max_bytes_;
   size_t num_bytes_ = 0;
 };
 
@@ -75,8 +76,14 @@ bool item_less(const Item& a, const Item& b) {
 }  // namespace
 
 Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
-               const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users)
-    : schema_(schema), sequences_(sequences), logs_(logs), items_(items), users_(users) {
+               const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
+               size_t max_column_bytes)
+    : schema_(schema),
+      sequences_(sequences),
+      logs_(logs),
+      items_(items),
+      users_(users),
+      max_column_bytes_(max_column_bytes) {
   std::vector<schema::DeclaredColumn> candidate = schema.candidate;
   std::vector<std::vector<const Column*>> context_columns(schema.context.size());
   std::vector<std::vector<const Column*>> candidate_columns(candidate.size());
@@ -143,7 +150,7 @@ Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const R
   std::vector<Column> fields;
   for (const Source& source : sources) {
     names.push_back(source.name);
-    fields.push_back(gather(source.type, source.columns, refs));
+    fields.push_back(gather(source.type, source.columns, refs, max_column_bytes_));
   }
   return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
 }
@@ -195,7 +202,7 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   const int64_t num_items = static_cast<int64_t>(origins.size());
   std::vector<std::string> names = {"item_id", "origin", "position"};
   std::vector<Column> fields;
-  fields.push_back(gather(Type::String, item_ids_, candidate_refs));
+  fields.push_back(gather(Type::String, item_ids_, candidate_refs, max_column_bytes_));
   fields.push_back(table::make_int8s(std::move(origins)));
   fields.push_back(gather(Type::Int32, positions_, candidate_refs));
   for (size_t task = 0; task < tasks.size(); ++task) {
@@ -223,7 +230,8 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
 Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t last_row) const {
   std::vector<int32_t> offsets{0};
   table::StringVector items, actions, domains;
-  std::array<ColumnSize, 3> sizes;
+  std::array<ColumnSize, 3> sizes{ColumnSize(max_column_bytes_), ColumnSize(max_column_bytes_),
+                                  ColumnSize(max_column_bytes_)};
   std::vector<int32_t> ages;
   for (size_t row = first_row; row < last_row; ++row) {
     for (const HistoryEntry& entry : list.of(row)) {
@@ -252,7 +260,7 @@ Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t la
 Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t last_row) const {
   std::vector<int32_t> offsets{0};
   table::StringVector queries;
-  ColumnSize size;
+  ColumnSize size(max_column_bytes_);
   std::vector<int32_t> ages;
   for (size_t row = first_row; row < last_row; ++row) {
     for (const HistoryEntry& entry : list.of(row)) {
@@ -273,7 +281,8 @@ Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t la
 
 Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const {
   const size_t num_rows = last_row - first_row;
-  std::array<ColumnSize, 3> sizes;
+  std::array<ColumnSize, 3> sizes{ColumnSize(max_column_bytes_), ColumnSize(max_column_bytes_),
+                                  ColumnSize(max_column_bytes_)};
   table::StringVector request_ids, domains, user_ids, queries;
   std::vector<int64_t> ts_ms;
   std::vector<Ref> context_refs, user_refs;

@@ -26,9 +26,10 @@ class Packer {
   // All arguments outlive the Packer. Throws UserError if a declared column has another type in the log
   // store.
   Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
-         const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users);
+         const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
+         size_t max_column_bytes = kMaxColumnBytes);
 
-  // Rows [first_row, last_row). Throws ColumnTooLarge if a string column would exceed 2 GiB.
+  // Rows [first_row, last_row). Throws ColumnTooLarge if a string column would exceed max_column_bytes.
   table::Table pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const;
 
  private:
@@ -49,6 +50,7 @@ class Packer {
   const BucketLogs& logs_;
   const EntityVersions& items_;
   const EntityVersions& users_;
+  size_t max_column_bytes_;
   std::vector<const table::Column*> item_ids_;
   std::vector<const table::Column*> positions_;
   std::vector<Source> context_;

@@ -49,14 +49,13 @@ std::pair<std::vector<T>, std::vector<uint8_t>> gather_values(size_t size, const
 }
 
 template <class At>
-Column gather_strings(size_t size, const At& at) {
+Column gather_strings(size_t size, const At& at, size_t max_column_bytes) {
   size_t num_bytes = 0;
   for (size_t i = 0; i < size; ++i) {
     const RowRef ref = at(i);
     if (ref.column != nullptr) num_bytes += ref.column->string(ref.row).size();
   }
-  if (num_bytes > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
-    throw ColumnTooLarge("a string column exceeds 2 GiB");
+  if (num_bytes > max_column_bytes) throw ColumnTooLarge("a string column exceeds its limit");
   table::StringVector strings;
   strings.bytes.reserve(num_bytes);
   strings.offsets.reserve(size + 1);
@@ -75,10 +74,10 @@ Column gather_strings(size_t size, const At& at) {
 }
 
 template <class At>
-Column gather_flat(Type type, size_t size, const At& at) {
+Column gather_flat(Type type, size_t size, const At& at, size_t max_column_bytes) {
   switch (type) {
     case Type::String:
-      return gather_strings(size, at);
+      return gather_strings(size, at, max_column_bytes);
     case Type::Double: {
       auto [values, valid] = gather_values<double>(size, at, [](const Column& c) { return c.doubles(); });
       return table::make_doubles(std::move(values), std::move(valid));
@@ -120,13 +119,17 @@ std::vector<uint8_t> take_validity(const Column& column, std::span<const int64_t
 
 }  // namespace
 
-Column gather(Type type, const std::vector<const Column*>& sources, std::span<const Ref> refs) {
+Column gather(Type type, const std::vector<const Column*>& sources, std::span<const Ref> refs,
+              size_t max_column_bytes) {
   for (const Column* source : sources)
     US_CHECK(source == nullptr || source->type() == type, "a gathered column has another type");
-  return gather_flat(type, refs.size(), [&](size_t i) {
-    const Ref ref = refs[i];
-    return RowRef{ref.source < 0 ? nullptr : sources[static_cast<size_t>(ref.source)], ref.row};
-  });
+  return gather_flat(
+      type, refs.size(),
+      [&](size_t i) {
+        const Ref ref = refs[i];
+        return RowRef{ref.source < 0 ? nullptr : sources[static_cast<size_t>(ref.source)], ref.row};
+      },
+      max_column_bytes);
 }
 
 Column take(const Column& column, std::span<const int64_t> rows) {
@@ -135,8 +138,7 @@ Column take(const Column& column, std::span<const int64_t> rows) {
     std::vector<int64_t> child_rows;
     for (const int64_t row : rows) {
       for (int64_t i = column.list_begin(row); i < column.list_end(row); ++i) child_rows.push_back(i);
-      US_CHECK(child_rows.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()),
-               "a list column exceeds 2^31 entries");
+      if (child_rows.size() > kMaxColumnBytes) throw ColumnTooLarge("a list column exceeds 2^31 entries");
       offsets.push_back(static_cast<int32_t>(child_rows.size()));
     }
     return table::make_list(std::move(offsets), take(column.child(0), child_rows),
@@ -152,7 +154,8 @@ Column take(const Column& column, std::span<const int64_t> rows) {
     return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(rows.size()),
                               take_validity(column, rows));
   }
-  return gather_flat(column.type(), rows.size(), [&](size_t i) { return RowRef{&column, rows[i]}; });
+  return gather_flat(
+      column.type(), rows.size(), [&](size_t i) { return RowRef{&column, rows[i]}; }, kMaxColumnBytes);
 }
 
 }  // namespace uniscale::es3

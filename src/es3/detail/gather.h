@@ -17,7 +17,10 @@ struct Ref {
   static Ref none() { return {}; }
 };
 
-// A string column of more than 2^31 - 1 bytes: make fewer rows at once.
+// Most bytes of one string column: its offsets are int32.
+inline constexpr size_t kMaxColumnBytes = 0x7fffffff;
+
+// A string column of more than that: make fewer rows at once.
 class ColumnTooLarge : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -26,7 +29,7 @@ class ColumnTooLarge : public std::runtime_error {
 // `sources[ref.source]` for each ref; a null source column gives nulls. All sources that stand must be of
 // `type`: String, Double, Float, Int32 or Int64 (InternalError otherwise).
 table::Column gather(table::Type type, const std::vector<const table::Column*>& sources,
-                     std::span<const Ref> refs);
+                     std::span<const Ref> refs, size_t max_column_bytes = kMaxColumnBytes);
 
 // Rows of one column, of any type, lists and structs included.
 table::Column take(const table::Column& column, std::span<const int64_t> rows);
