@@ -1,5 +1,6 @@
-// The verbs of `uniscale`, one .cc each (`<verb>.cc`). Each adds a CLI11 subcommand whose callback loads the config, calls its
-// room and prints the result; rules of the domain stay in the rooms. Exceptions become exit codes in main.
+// The verbs of `uniscale`, one .cc each (`<verb>.cc`). Each adds a CLI11 subcommand whose callback loads the
+// config, calls its room and prints the result; rules of the domain stay in the rooms. Exceptions become exit
+// codes in main.
 #pragma once
 
 #include <cstdint>

@@ -16,9 +16,11 @@ void add_config(CLI::App& app) {
     bool reference = false;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("config", "Check and print a configuration, explain a key, or print the reference page");
+  CLI::App* command = app.add_subcommand(
+      "config", "Check and print a configuration, explain a key, or print the reference page");
   add_common_options(*command, flags->common);
-  command->add_option("--explain", flags->explain, "Print type, default, meaning and source of one key, e.g. es3.native_window");
+  command->add_option("--explain", flags->explain,
+                      "Print type, default, meaning and source of one key, e.g. es3.native_window");
   command->add_flag("--reference", flags->reference, "Print docs/configuration.md");
   command->callback([flags] {
     std::string text;

@@ -1,5 +1,6 @@
 // The `uniscale` binary: verbs to rooms, exceptions to exit codes.
-//   0 done · 2 usage or configuration · 3 input not ready · 4 quality gate failed · 5 retryable I/O · 70 our own error
+//   0 done · 2 usage or configuration · 3 input not ready · 4 quality gate failed · 5 retryable I/O · 70 our
+//   own error
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -23,8 +24,10 @@ int run(int argc, char** argv) {
   CLI::App app{"uniscale: from a shop's behaviour logs to a trained, served search ranker"};
   app.set_version_flag("--version", std::string(base::kVersion));
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 2 usage or configuration, 3 input not ready, 4 quality gate failed, 5 I/O (retry), "
-             "70 internal error.");
+  app.footer(
+      "Exit codes: 0 done, 2 usage or configuration, 3 input not ready, 4 quality gate failed, 5 I/O "
+      "(retry), "
+      "70 internal error.");
   add_synth(app);
   add_ingest(app);
   add_samples(app);
