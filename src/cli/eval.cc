@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/threads.h"
 #include "bundle/bundle.h"
 #include "cli/commands.h"
 #include "cli/run_config.h"
@@ -19,7 +20,7 @@ namespace {
 
 struct Flags {
   CommonOptions common;
-  std::string scores, model, from, to, json, as;
+  std::string scores, against, model, from, to, json, as, as_group = "user";
   std::vector<int> ks = {1, 5, 10};
   int64_t resamples = 200;
   int64_t seed = 1;
@@ -30,10 +31,23 @@ void print(const std::string& title, const eval::Report& report, json::Value& al
   all[title] = eval::to_json(report);
 }
 
+// All rows, then each domain and origin.
+void print_with_breakdown(const std::string& title, const eval::Input& input, const eval::Options& options,
+                          json::Value& all) {
+  print(title, eval::evaluate(input, options), all);
+  for (const auto& [name, part] : eval::breakdown(input))
+    print(title + ", " + name, eval::evaluate(part, options), all);
+}
+
 void evaluate_scores(const Flags& flags, const eval::Options& options, json::Value& all) {
-  for (const auto& [name, input] : read_score_file(flags.scores)) {
-    print(name.empty() ? flags.scores : flags.scores + ", " + name, eval::evaluate(input, options), all);
-  }
+  const eval::Input input = read_score_file(flags.scores);
+  print_with_breakdown(flags.scores, input, options, all);
+  if (flags.against.empty()) return;
+  const eval::Input other = read_score_file(flags.against);
+  require_same_rows(input, other, flags.against);
+  print(flags.against, eval::evaluate(other, options), all);
+  print(fmt::format("{} minus {}", flags.scores, flags.against), eval::compare(input, other.scores, options),
+        all);
 }
 
 // A version directory, or a model's folder with CURRENT.
@@ -65,12 +79,14 @@ void evaluate_model(const Flags& flags, const eval::Options& options, json::Valu
                              ranker->score(batch, workspace, scores);
                              return scores.heads;
                            });
+  // The sample reader gives a request without a user its own key.
+  std::vector<uint64_t> users = rows.user_key;
+  for (size_t i = 0; i < users.size(); ++i) {
+    if (users[i] == rows.request_key[i]) users[i] = eval::kNoUser;
+  }
   for (size_t t = 0; t < rows.tasks.size(); ++t) {
-    const eval::Input input{.scores = rows.scores[t],
-                            .labels = rows.labels[t],
-                            .users = rows.user_key,
-                            .requests = rows.request_key,
-                            .weights = {}};
+    const eval::Input input{
+        .scores = rows.scores[t], .labels = rows.labels[t], .users = users, .requests = rows.request_key};
     print(fmt::format("{} of {} {}, {} … {}: search domain, exposed, native labels", rows.tasks[t],
                       bundle.manifest().model, bundle.manifest().version, samples.from, samples.to),
           eval::evaluate(input, options), all);
@@ -85,8 +101,13 @@ void add_eval(CLI::App& app) {
       "eval",
       "Exact metrics with intervals, of a score file or of a model on a sample set (docs/metrics.md)");
   add_common_options(*command, flags->common);
-  auto* scores = command->add_option(
-      "--scores", flags->scores, "CSV or Parquet with user_id, label, score[, request_id, weight, domain]");
+  auto* scores =
+      command->add_option("--scores", flags->scores,
+                          "CSV or Parquet with user_id, label, score[, request_id, weight, domain, origin]");
+  command
+      ->add_option("--against", flags->against,
+                   "A second score file of the same rows: its metrics, and the paired difference")
+      ->needs(scores);
   command
       ->add_option("--model", flags->model,
                    "Bundle: a version directory, or a model's folder in a repository")
@@ -100,13 +121,17 @@ void add_eval(CLI::App& app) {
   command->add_option("--seed", flags->seed, "Seed of the bootstrap")->check(CLI::NonNegativeNumber);
   command->add_option("--as", flags->as,
                       "A peer's convention instead: torcheasyrec, fuxictr, recbole or xgboost");
+  command->add_option("--as-group", flags->as_group, "What the peer groups by")
+      ->check(CLI::IsMember({"user", "request"}));
   command->callback([flags] {
     US_REQUIRE(!flags->scores.empty() || !flags->model.empty(),
                "eval: expected --scores FILE or --model BUNDLE");
     const eval::Options options{.ks = flags->ks,
                                 .resamples = flags->resamples,
                                 .seed = static_cast<uint64_t>(flags->seed),
-                                .as = flags->as};
+                                .as = flags->as,
+                                .as_by_request = flags->as_group == "request",
+                                .threads = base::resolve_num_threads(flags->common.threads)};
     json::Value all = json::Value::object();
     flags->scores.empty() ? evaluate_model(*flags, options, all) : evaluate_scores(*flags, options, all);
     if (!flags->json.empty()) base::write_file_atomically(flags->json, json::dump(all) + "\n");

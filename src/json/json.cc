@@ -18,13 +18,37 @@ void require_finite(const Value& value) {
   }
 }
 
-[[noreturn]] void wrong_type(std::string_view where, std::string_view key, std::string_view want, const Value& got) {
+// Writing and freeing a value recurse: nesting is limited before anything is built.
+void require_shallow(std::string_view text, std::string_view where) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth) {
+        throw base::UserError(
+            fmt::format("{}: JSON nested deeper than {} levels at byte {}", where, kMaxDepth, i));
+      }
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+}
+
+[[noreturn]] void wrong_type(std::string_view where, std::string_view key, std::string_view want,
+                             const Value& got) {
   throw base::UserError(fmt::format("{}: {}: expected {}, got {}", where, key, want, got.type_name()));
 }
 
 }  // namespace
 
 Value parse(std::string_view text, std::string_view where) {
+  require_shallow(text, where);
   try {
     return Value::parse(text);
   } catch (const nlohmann::json::exception& error) {
@@ -47,7 +71,8 @@ std::string number_text(double value) {
 }
 
 const Value& member(const Value& object, std::string_view key, std::string_view where) {
-  if (!object.is_object()) throw base::UserError(fmt::format("{}: expected an object, got {}", where, object.type_name()));
+  if (!object.is_object())
+    throw base::UserError(fmt::format("{}: expected an object, got {}", where, object.type_name()));
   const auto it = object.find(std::string(key));
   if (it == object.end()) throw base::UserError(fmt::format("{}: {}: missing", where, key));
   return *it;

@@ -1,5 +1,5 @@
-// JSON for manifests, reports and line-wise logs: an ordered value type, a strict reader and a deterministic writer.
-// (The server's hot path has its own parser.) Thread-safe: values.
+// JSON for manifests, reports and line-wise logs: an ordered value type, a strict reader and a deterministic
+// writer. Thread-safe: values.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,6 +10,9 @@ namespace uniscale::json {
 
 // Keeps the order of keys as written, so that a manifest reads as its author meant it.
 using Value = nlohmann::ordered_json;
+
+// Deeper nesting is refused on reading: what is read may be hostile.
+inline constexpr int kMaxDepth = 100;
 
 // `where` names the source in errors ("events.ndjson:12"). Throws UserError with the byte of the failure.
 Value parse(std::string_view text, std::string_view where);

@@ -1,0 +1,45 @@
+// Counters and histograms, printed as Prometheus text (serving.md §6). Thread-safe.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace uniscale::serve {
+
+class Histogram {
+ public:
+  // Bounds in base units; the last bucket is +Inf.
+  static constexpr std::array<double, 14> kSecondBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                           0.1,    0.25,  0.5,    1,     2.5,  5,     10};
+  void observe(double seconds);
+  void print(const std::string& name, const std::string& labels, std::string& out) const;
+
+ private:
+  std::array<std::atomic<uint64_t>, kSecondBounds.size() + 1> counts_{};
+  std::atomic<uint64_t> sum_ns_{0};
+};
+
+class Metrics {
+ public:
+  void count_request(const std::string& model, int64_t version, int code);
+  void count_shed(const std::string& reason);
+  void count_load(const std::string& model, bool ok);
+  void count_missing(int64_t users, int64_t items);
+  void set_model(const std::string& model, int64_t version);
+  Histogram rank_duration, stage_parse, stage_features, stage_score, stage_reply;
+  std::atomic<uint64_t> candidates{0};
+  std::atomic<int64_t> in_flight{0};
+  std::string text() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, uint64_t> requests_, shed_, loads_;  // by label text
+  std::map<std::string, int64_t> models_;
+  std::atomic<uint64_t> missing_users_{0}, missing_items_{0};
+};
+
+}  // namespace uniscale::serve

@@ -1,0 +1,130 @@
+#include "serve/model_set.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "base/error.h"
+#include "serve/log.h"
+
+namespace uniscale::serve {
+namespace {
+
+// Throws UserError on the first score that differs by more than the manifest's tolerance.
+void replay_golden(const ServedModel& model, const std::string& path) {
+  std::ifstream in(path);
+  runtime::Workspace workspace;
+  runtime::Scores scores;
+  feature::RequestBatch batch;
+  runtime::MissingReport missing;
+  int64_t line_number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++line_number;
+    const std::string where = fmt::format("{}:{}", path, line_number);
+    const json::Value golden = json::parse(line, where);
+    const auto request = runtime::raw_request_from_json(json::member(golden, "request", where),
+                                                        model.ranker->spec().search_domain(), where);
+    runtime::to_batch(request, model.ranker->spec(), model.sequences, nullptr, nullptr, false, batch,
+                      missing);
+    model.ranker->score(batch, workspace, scores);
+    const json::Value& heads = json::member(golden, "heads", where);
+    for (size_t h = 0; h < model.ranker->heads().size(); ++h) {
+      const json::Value& want = json::member(heads, model.ranker->heads()[h], where);
+      US_REQUIRE(want.is_array() && want.size() == scores.heads[h].size(),
+                 fmt::format("{}: expected {} scores", where, scores.heads[h].size()));
+      for (size_t c = 0; c < want.size(); ++c) {
+        US_REQUIRE(want[c].is_number(), where + ": expected numbers");
+        const double difference = std::abs(want[c].get<double>() - static_cast<double>(scores.heads[h][c]));
+        US_REQUIRE(
+            difference <= model.manifest.golden_tolerance,
+            fmt::format("{}: {} of candidate {}: expected {}, got {}: more than the tolerance {} apart",
+                        where, model.ranker->heads()[h], c, want[c].get<double>(), scores.heads[h][c],
+                        model.manifest.golden_tolerance));
+      }
+    }
+  }
+  US_REQUIRE(line_number > 0, fmt::format("{}: no golden requests", path));
+}
+
+}  // namespace
+
+std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name) {
+  const bundle::Bundle bundle = bundle::Bundle::open(directory);
+  auto model = std::make_shared<ServedModel>();
+  model->name = name;
+  model->manifest = bundle.manifest();
+  model->version = bundle.manifest().version;
+  US_REQUIRE(model->manifest.model == name,
+             fmt::format("{}: the manifest is of model \"{}\"", directory, model->manifest.model));
+  model->ranker = runtime::load_ranker(bundle);
+  model->sequences = runtime::sequences_from_json(
+      json::member(model->manifest.architecture_options, "sequences", directory), directory);
+  if (const auto path = bundle.file("items.table")) model->items = bundle::EntityTable::open(*path);
+  if (const auto path = bundle.file("users.table")) model->users = bundle::EntityTable::open(*path);
+  for (const std::string& head : model->ranker->heads()) {
+    const auto it = model->manifest.score_weights.find(head);
+    model->head_exponents.push_back(it == model->manifest.score_weights.end() ? 0.0 : it->second);
+  }
+  const auto golden = bundle.file("golden.jsonl");
+  US_REQUIRE(golden.has_value(), fmt::format("{}: golden.jsonl: missing", directory));
+  replay_golden(*model, *golden);
+  return model;
+}
+
+void ModelSet::refresh() {
+  std::vector<std::string> names;
+  try {
+    names = bundle::list_models(repository_);
+  } catch (const std::exception& error) {
+    log_event("error", "repository", {{"error", base::full_message(error)}});
+    return;
+  }
+  for (const std::string& name : names) {
+    std::optional<int64_t> version;
+    try {
+      version = bundle::current_version(repository_, name);
+      if (!version) continue;
+      const auto serving = find(name);
+      if ((serving && serving->version == *version) ||
+          (refused_.contains(name) && refused_[name] == *version))
+        continue;
+      auto model = load_model(fmt::format("{}/{}/{}", repository_, name, *version), name);
+      {
+        const std::scoped_lock lock(mutex_);
+        models_[name] = std::move(model);
+      }
+      refused_.erase(name);
+      metrics_.count_load(name, true);
+      metrics_.set_model(name, *version);
+      log_event("info", "model_loaded", {{"model", name}, {"version", *version}});
+    } catch (const std::exception& error) {
+      if (version) refused_[name] = *version;
+      metrics_.count_load(name, false);
+      log_event("error", "model_refused",
+                {{"model", name},
+                 {"version", version ? json::Value(*version) : json::Value(nullptr)},
+                 {"error", base::full_message(error)}});
+    }
+  }
+}
+
+std::shared_ptr<const ServedModel> ModelSet::find(const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  const auto it = models_.find(name);
+  return it == models_.end() ? nullptr : it->second;
+}
+
+std::vector<std::shared_ptr<const ServedModel>> ModelSet::all() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<std::shared_ptr<const ServedModel>> out;
+  for (const auto& [name, model] : models_) out.push_back(model);
+  return out;
+}
+
+bool ModelSet::ready() const {
+  const std::scoped_lock lock(mutex_);
+  return !models_.empty();
+}
+
+}  // namespace uniscale::serve

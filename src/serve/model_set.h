@@ -1,0 +1,56 @@
+// The models that serve: each a shared_ptr<const ServedModel> that is swapped whole, so a request in flight
+// ends on the version it began with. A version serves only after its golden requests gave their stored
+// scores. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bundle/bundle.h"
+#include "bundle/entity_table.h"
+#include "runtime/ranker.h"
+#include "runtime/raw_request.h"
+#include "serve/metrics.h"
+
+namespace uniscale::serve {
+
+struct ServedModel {
+  std::string name;
+  int64_t version = 0;
+  bundle::Manifest manifest;
+  std::unique_ptr<const runtime::Ranker> ranker;
+  std::vector<runtime::SequenceRule> sequences;
+  std::optional<bundle::EntityTable> items, users;
+  std::vector<double> head_exponents;  // by head: score = Π head^exponent
+};
+
+// Opens a version directory, verifies its hashes and replays its golden requests. Throws UserError saying
+// what is wrong.
+std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name);
+
+class ModelSet {
+ public:
+  ModelSet(std::string repository, Metrics& metrics)
+      : repository_(std::move(repository)), metrics_(metrics) {}
+  // Loads what CURRENT names and is not yet served; a bad version is logged, counted, and not tried again
+  // until CURRENT changes.
+  void refresh();
+  // Null if there is no such model.
+  std::shared_ptr<const ServedModel> find(const std::string& name) const;
+  std::vector<std::shared_ptr<const ServedModel>> all() const;
+  bool ready() const;
+
+ private:
+  std::string repository_;
+  Metrics& metrics_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const ServedModel>> models_;
+  std::map<std::string, int64_t> refused_;  // model → version that failed; touched by refresh alone
+};
+
+}  // namespace uniscale::serve

@@ -1,0 +1,40 @@
+#include "serve/options.h"
+
+namespace uniscale::serve {
+
+const config::Section<Options>& section() {
+  static const auto s =
+      config::Section<Options>("serve", "The ranking server")
+          .field("repository", &Options::repository, "model repository (train.repository)",
+                 {.source = "serving.md §4"})
+          .field("bind", &Options::bind, "address to listen on")
+          .field("port", &Options::port, "HTTP port; 0: any free one", {.min = 0, .max = 65535})
+          .field("metrics_port", &Options::metrics_port, "port of /metrics; 0: any free one",
+                 {.min = 0, .max = 65535})
+          .field("threads", &Options::threads, "threads that read, score and answer; 0: all CPUs",
+                 {.min = 0, .max = 1024})
+          .field("max_items", &Options::max_items, "ids in a request at most",
+                 {.min = 1, .max = 5000, .source = "serving.md §1"})
+          .field("max_in_flight", &Options::max_in_flight, "requests at once; more are answered 503",
+                 {.min = 1, .max = 1000000})
+          .field("max_body_bytes", &Options::max_body_bytes, "largest request body",
+                 {.min = 1024, .max = 67108864, .unit = "bytes", .source = "serving.md §3"})
+          .field("strict_features", &Options::strict_features,
+                 "an unknown feature name is an error, else it is ignored")
+          .field("default_deadline", &Options::default_deadline,
+                 "deadline of requests that name none; 0: none")
+          .field("poll_interval", &Options::poll_interval, "how often CURRENT is looked at",
+                 {.min = 10, .source = "serving.md §4"})
+          .field("drain_delay", &Options::drain_delay,
+                 "after SIGTERM: how long the server serves on while it says not ready",
+                 {.source = "serving.md §5"})
+          .field("drain_timeout", &Options::drain_timeout, "then: how long requests in flight may take",
+                 {.source = "serving.md §5"})
+          .field("header_timeout", &Options::header_timeout, "time to send a request's header",
+                 {.min = 100, .source = "serving.md §3"})
+          .field("body_timeout", &Options::body_timeout, "time to send a request's body",
+                 {.min = 100, .source = "serving.md §3"});
+  return s;
+}
+
+}  // namespace uniscale::serve

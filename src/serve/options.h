@@ -1,0 +1,35 @@
+// `[serve]`: where the models are, where to listen, how much to take.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/time.h"
+#include "config/config.h"
+
+namespace uniscale::serve {
+
+struct Options {
+  std::string repository;  // <repository>/<model>/{CURRENT, <version>/…}
+  std::string bind = "127.0.0.1";
+  int64_t port = 8000;          // 0: any free port
+  int64_t metrics_port = 8002;  // 0: any free port
+  int64_t threads = 0;          // 0: all CPUs
+  int64_t max_items = 1000;
+  int64_t max_in_flight = 256;
+  int64_t max_body_bytes = 8 << 20;
+  bool strict_features = true;
+  base::Duration default_deadline{0};  // 0: none
+  base::Duration poll_interval{2 * base::kSecondMs};
+  base::Duration drain_delay{5 * base::kSecondMs};
+  base::Duration drain_timeout{20 * base::kSecondMs};
+  base::Duration header_timeout{5 * base::kSecondMs};
+  base::Duration body_timeout{10 * base::kSecondMs};
+};
+const config::Section<Options>& section();
+
+// The hard limits that no option lifts.
+inline constexpr int64_t kHardMaxItems = 5000;
+inline constexpr int64_t kMaxIdBytes = 256;
+
+}  // namespace uniscale::serve

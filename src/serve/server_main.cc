@@ -1,0 +1,70 @@
+// `uniscale-server`: the online half alone. Flags are the keys of [serve]; `uniscale serve` starts it from a
+// run.toml.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/version.h"
+#include "serve/http_server.h"
+#include "serve/log.h"
+#include "serve/model_set.h"
+#include "serve/service.h"
+
+namespace uniscale::serve {
+namespace {
+
+int serve(const Options& options, const std::string& port_file) {
+  US_REQUIRE(!options.repository.empty(), "serve.repository: expected a model repository, got nothing");
+  Metrics metrics;
+  ModelSet models(options.repository, metrics);
+  Service service(options, models, metrics);
+  HttpServer server(options, service, metrics);
+  models.refresh();
+  if (!models.ready()) log_event("warning", "no_model", {{"repository", options.repository}});
+  log_event("info", "listening",
+            {{"bind", options.bind}, {"port", server.port()}, {"metrics_port", server.metrics_port()}});
+  if (!port_file.empty())
+    base::write_file_atomically(port_file, fmt::format("{}\n{}\n", server.port(), server.metrics_port()));
+  server.run(true, [&] { models.refresh(); });
+  log_event("info", "stopped");
+  return 0;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"uniscale-server: ranks search candidates over HTTP (docs/serving.md)"};
+  app.set_version_flag("--version", std::string(base::kVersion));
+  std::string config_path, port_file, repository;
+  std::vector<std::string> sets;
+  app.add_option("--config", config_path, "TOML file with a [serve] section and nothing else");
+  app.add_option("--set", sets, "Override one key: serve.port=9000; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--repository", repository, "Model repository; the same as --set serve.repository=…");
+  app.add_option("--port-file", port_file,
+                 "Write the HTTP and the metrics port here, a line each, once the server listens");
+  try {
+    app.parse(argc, argv);
+    Options options;
+    config::load(config_path, sets, {{&section(), &options}});
+    if (!repository.empty()) options.repository = repository;
+    return serve(options, port_file);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const base::UserError& error) {
+    fmt::print(stderr, "uniscale-server: {}\n", base::full_message(error));
+    return 2;
+  } catch (const base::IoError& error) {
+    fmt::print(stderr, "uniscale-server: {}\n", base::full_message(error));
+    return 5;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "uniscale-server: internal error: {}\n", base::full_message(error));
+    return 70;
+  }
+}
+
+}  // namespace
+}  // namespace uniscale::serve
+
+int main(int argc, char** argv) { return uniscale::serve::run(argc, argv); }
