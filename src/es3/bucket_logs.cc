@@ -30,21 +30,20 @@ void check_day(base::Day day, int64_t ts_ms, const std::string& file) {
                                                      base::format_day(day), base::format_iso_time(ts_ms)));
 }
 
-const Column& require_child(const Column& parent, std::string_view name, Type type,
-                            const std::string& where) {
-  const Column* child = parent.find_child(name);
-  US_REQUIRE(
-      child != nullptr && child->type() == type,
-      fmt::format("{}: candidates.{}: expected a column of type {}, got {}", where, name,
-                  table::type_name(type), child == nullptr ? "none" : table::type_name(child->type())));
-  return *child;
+const Column& require_whole(const Table& rows, std::string_view name, Type type, const std::string& where) {
+  const Column& column = rows.require(name, type, where);
+  require_no_nulls(column, name, where);
+  return column;
 }
 
-RequestTable open_request_table(Table rows, const logstore::LogStore& store, bool with_lists,
+// How much of the requests of a file is read.
+enum class Depth : int8_t { Ids, Lists, Everything };
+
+RequestTable open_request_table(Table rows, const schema::LogSchema& schema, Depth depth,
                                 const std::string& file) {
   RequestTable opened;
   opened.rows = std::move(rows);
-  if (!with_lists) return opened;
+  if (depth == Depth::Ids) return opened;
   const Column& list = opened.rows.require("candidates", Type::List, file);
   const Column& candidate = list.child(0);
   US_REQUIRE(candidate.type() == Type::Struct,
@@ -52,9 +51,23 @@ RequestTable open_request_table(Table rows, const logstore::LogStore& store, boo
                          table::type_name(candidate.type())));
   opened.candidates = &list;
   opened.candidate = &candidate;
-  opened.item_id = &require_child(candidate, "item_id", Type::String, file);
-  opened.position = &require_child(candidate, "position", Type::Int32, file);
-  opened.context = store.schema().context.empty() ? nullptr : opened.rows.find("context");
+  opened.item_id = candidate.find_child("item_id");
+  require_type(opened.item_id, "candidates.item_id", Type::String, file);
+  require_no_nulls(*opened.item_id, "candidates.item_id", file);
+  opened.position = candidate.find_child("position");
+  require_type(opened.position, "candidates.position", Type::Int32, file);
+  if (depth == Depth::Lists) return opened;
+  require_type(candidate.find_child("score"), "candidates.score", Type::Float, file);
+  for (const schema::DeclaredColumn& column : schema.candidate) {
+    require_type(candidate.find_child(column.name), "candidates." + column.name, column_type(column.type),
+                 file);
+  }
+  if (schema.context.empty()) return opened;
+  opened.context = &opened.rows.require("context", Type::Struct, file);
+  for (const schema::DeclaredColumn& column : schema.context) {
+    require_type(opened.context->find_child(column.name), "context." + column.name, column_type(column.type),
+                 file);
+  }
   return opened;
 }
 
@@ -66,10 +79,10 @@ void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Da
                      const std::string& file, int32_t table_number) {
   const RequestTable& source = logs.request_tables[static_cast<size_t>(table_number)];
   const Table& rows = source.rows;
-  const Column& request_id = rows.require("request_id", Type::String, file);
-  const Column& domain = rows.require("domain", Type::String, file);
+  const Column& request_id = require_whole(rows, "request_id", Type::String, file);
+  const Column& domain = require_whole(rows, "domain", Type::String, file);
   const Column& user_id = rows.require("user_id", Type::String, file);
-  const auto ts_ms = rows.require("ts_ms", Type::Int64, file).int64s();
+  const auto ts_ms = require_whole(rows, "ts_ms", Type::Int64, file).int64s();
   const Column& query = rows.require("query", Type::String, file);
   for (int64_t i = 0; i < rows.num_rows(); ++i) {
     const int64_t ts = ts_ms[static_cast<size_t>(i)];
@@ -93,12 +106,12 @@ void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Da
 
 void append_events(BucketLogs& logs, const logstore::LogStore& store, base::Day day, const std::string& file,
                    const Table& rows, const Span& span) {
-  const Column& event_id = rows.require("event_id", Type::String, file);
-  const Column& domain = rows.require("domain", Type::String, file);
-  const Column& action = rows.require("action", Type::String, file);
+  const Column& event_id = require_whole(rows, "event_id", Type::String, file);
+  const Column& domain = require_whole(rows, "domain", Type::String, file);
+  const Column& action = require_whole(rows, "action", Type::String, file);
   const Column& user_id = rows.require("user_id", Type::String, file);
-  const Column& item_id = rows.require("item_id", Type::String, file);
-  const auto ts_ms = rows.require("ts_ms", Type::Int64, file).int64s();
+  const Column& item_id = require_whole(rows, "item_id", Type::String, file);
+  const auto ts_ms = require_whole(rows, "ts_ms", Type::Int64, file).int64s();
   const Column& known = rows.require("known_ms", Type::Int64, file);
   const auto known_ms = known.int64s();
   const Column& request_id = rows.require("request_id", Type::String, file);
@@ -165,6 +178,32 @@ std::vector<size_t> order_by_user(std::vector<Row>& rows, int32_t num_users, con
 
 }  // namespace
 
+table::Type column_type(schema::ValueType type) {
+  switch (type) {
+    case schema::ValueType::String:
+      return Type::String;
+    case schema::ValueType::Double:
+      return Type::Double;
+    case schema::ValueType::Int:
+      return Type::Int64;
+  }
+  US_UNREACHABLE();
+}
+
+void require_type(const Column* column, std::string_view name, Type type, const std::string& where) {
+  US_REQUIRE(column != nullptr && column->type() == type,
+             fmt::format("{}: {}: expected a column of type {}, got {}", where, name, table::type_name(type),
+                         column == nullptr ? "none" : table::type_name(column->type())));
+}
+
+void require_no_nulls(const Column& column, std::string_view name, const std::string& where) {
+  if (!column.has_nulls()) return;
+  for (int64_t i = 0; i < column.length(); ++i) {
+    US_REQUIRE(column.is_valid(i),
+               fmt::format("{}: {}: expected no nulls, got one in row {}", where, name, i));
+  }
+}
+
 Action action_of(std::string_view name) {
   if (name == schema::kClick) return Action::Click;
   if (name == schema::kCart) return Action::Cart;
@@ -202,17 +241,18 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
     if (in_requests || overlaps(load == Load::Ids ? ranges.ids : ranges.queries, day)) {
       if (const auto file = store.requests_file(day, bucket)) {
         std::vector<std::string> columns = kRequestColumns;
-        if (with_lists && day == ranges.day) {
+        const Depth depth = !with_lists ? Depth::Ids : day == ranges.day ? Depth::Everything : Depth::Lists;
+        if (depth == Depth::Everything) {
           if (!store.schema().context.empty()) columns.push_back("context");
           columns.push_back("candidates");
-        } else if (with_lists) {
+        } else if (depth == Depth::Lists) {
           columns.push_back("candidates.item_id");
           columns.push_back("candidates.position");
         }
         const table::ParquetReader reader(*file);
         for (int group = 0; group < reader.num_row_groups(); ++group) {
           logs.request_tables.push_back(
-              open_request_table(reader.read_row_group(group, columns), store, with_lists, *file));
+              open_request_table(reader.read_row_group(group, columns), store.schema(), depth, *file));
           append_requests(logs, store, day, *file, static_cast<int32_t>(logs.request_tables.size() - 1));
         }
       }

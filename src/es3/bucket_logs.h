@@ -45,6 +45,14 @@ struct RequestRow {
   bool has_list = false;
 };
 
+// How a declared column stands in a file.
+table::Type column_type(schema::ValueType type);
+// Throw UserError naming the file `where`, the column, what was expected and what is there. `column` null:
+// missing.
+void require_type(const table::Column* column, std::string_view name, table::Type type,
+                  const std::string& where);
+void require_no_nulls(const table::Column& column, std::string_view name, const std::string& where);
+
 // What an action means for labels; other actions feed histories only.
 enum class Action : int8_t { Click = 0, Cart = 1, Purchase = 2, Other = 3 };
 Action action_of(std::string_view name);

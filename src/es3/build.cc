@@ -25,25 +25,17 @@ std::string folder_of(base::Day day, int bucket) {
   return fmt::format("samples/{}/bucket={:03}", part_of(day), bucket);
 }
 
-std::vector<std::string> names_of(const std::vector<schema::DeclaredColumn>& columns) {
-  std::vector<std::string> names;
-  for (const schema::DeclaredColumn& column : columns) names.push_back(column.name);
-  return names;
-}
-
 EntityVersions load_items(const logstore::LogStore& store) {
   const std::optional<std::string> file = store.items_file();
   if (!file) return {};
-  std::vector<std::string> columns = names_of(store.schema().item);
-  columns.insert(columns.begin(), {"title", "category"});
-  return EntityVersions::load(*file, "item_id", columns);
+  return EntityVersions::load(*file, "item_id", {"title", "category"}, store.schema().item);
 }
 
 EntityVersions load_users(const logstore::LogStore& store, int bucket) {
   const std::optional<std::string> file = store.users_file(bucket);
   // Without declared columns a user's version says nothing.
   if (!file || store.schema().user.empty()) return {};
-  return EntityVersions::load(*file, "user_id", names_of(store.schema().user));
+  return EntityVersions::load(*file, "user_id", {}, store.schema().user);
 }
 
 // One day's build: what its buckets share.

@@ -118,7 +118,47 @@ TEST_F(Es3Contract, ADeclaredColumnOfAnotherType) {
   rows.add("category", strings({"Home"}));
   rows.add("price", strings({"1.5"}));
   overwrite(*logstore::LogStore(request_.options.store).items_file(), rows);
-  EXPECT_EQ(error_of([&] { build(request_); }), "log store: items.price: expected type double, got string");
+  const std::string file = *logstore::LogStore(request_.options.store).items_file();
+  EXPECT_EQ(error_of([&] { build(request_); }),
+            file + ": price: expected a column of type double, got string");
+}
+
+TEST_F(Es3Contract, ScoresOfAnotherType) {
+  std::vector<table::Column> fields;
+  fields.push_back(strings({"a"}));
+  fields.push_back(table::make_int32s({1}));
+  fields.push_back(table::make_doubles({0.5}));
+  overwrite(requests_file(),
+            requests_with(table::make_list(
+                {0, 1}, table::make_struct({"item_id", "position", "score"}, std::move(fields), 1))));
+  EXPECT_EQ(error_of([&] { build(request_); }),
+            requests_file() + ": candidates.score: expected a column of type float, got double");
+}
+
+TEST_F(Es3Contract, NullTimesAreRefused) {
+  table::Table rows;
+  rows.add("request_id", strings({"r1", "r2"}));
+  rows.add("domain", strings({"search", "search"}));
+  rows.add("user_id", strings({"u1", "u1"}));
+  rows.add("ts_ms", table::make_int64s({kDay.begin_ms(), 0}, {1, 0}));
+  rows.add("query", strings({"coat", "coat"}));
+  overwrite(requests_file(), rows);
+  EXPECT_EQ(error_of([&] { build(request_); }),
+            requests_file() + ": ts_ms: expected no nulls, got one in row 1");
+}
+
+TEST_F(Es3Contract, AVersionWithoutTimeIsValidFromEver) {
+  table::Table rows;
+  rows.add("item_id", strings({"a"}));
+  rows.add("ts_ms", table::make_int64s({0}, {0}));
+  rows.add("price", table::make_doubles({2.5}));
+  const std::string file = *logstore::LogStore(request_.options.store).items_file();
+  overwrite(file, rows);
+  build(request_);
+  const auto samples =
+      read_samples(request_.options.samples, kDay, logstore::LogStore(request_.options.store).schema(), {});
+  EXPECT_EQ(samples.at(0).items.at(0).item_features.at(0), PlainValue(2.5));
+  EXPECT_EQ(samples.at(0).items.at(0).title, std::nullopt);
 }
 
 TEST_F(Es3Contract, ATruncatedFileIsNamed) {

@@ -88,14 +88,13 @@ void add_unexposed(const BucketLogs& logs, const Options& options, uint64_t hash
     if (num_drawn > 0) {
       const RequestTable& source = logs.request_tables[static_cast<size_t>(request.table)];
       const table::Column* score = source.candidate->find_child("score");
-      const bool has_scores = score != nullptr && score->type() == table::Type::Float;
       const int64_t num_hard = round_half_up(options.hard_share * static_cast<double>(num_drawn));
       pool.clear();
       for (int32_t c = 0; c < request.end - request.begin; ++c) {
         if (logs.is_exposed(request, c)) continue;
         Drawable drawable{base::stable_hash(hash_seed, request.request_id, logs.item_id(request, c)), c, 0,
                           false};
-        if (num_hard > 0 && has_scores && score->is_valid(request.begin + c)) {
+        if (num_hard > 0 && score->is_valid(request.begin + c)) {
           drawable.score = score->floats()[static_cast<size_t>(request.begin + c)];
           drawable.has_score = drawable.score == drawable.score;  // NaN is no score
         }

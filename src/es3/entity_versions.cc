@@ -6,15 +6,19 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "es3/bucket_logs.h"
+#include "logstore/logstore.h"
 #include "table/parquet.h"
 
 namespace uniscale::es3 {
 
 EntityVersions EntityVersions::load(const std::string& file, const std::string& id_column,
-                                    const std::vector<std::string>& columns) {
+                                    const std::vector<std::string>& texts,
+                                    const std::vector<schema::DeclaredColumn>& declared) {
   EntityVersions entities;
   std::vector<std::string> wanted = {id_column, "ts_ms"};
-  wanted.insert(wanted.end(), columns.begin(), columns.end());
+  wanted.insert(wanted.end(), texts.begin(), texts.end());
+  for (const schema::DeclaredColumn& column : declared) wanted.push_back(column.name);
   const table::ParquetReader reader(file);
   std::vector<int32_t> numbers;
   std::vector<Version> rows;
@@ -22,10 +26,18 @@ EntityVersions EntityVersions::load(const std::string& file, const std::string& 
     entities.tables_.push_back(reader.read_row_group(group, wanted));
     const table::Table& loaded = entities.tables_.back();
     const table::Column& id = loaded.require(id_column, table::Type::String, file);
-    const auto ts_ms = loaded.require("ts_ms", table::Type::Int64, file).int64s();
+    require_no_nulls(id, id_column, file);
+    const table::Column& valid_from = loaded.require("ts_ms", table::Type::Int64, file);
+    const auto ts_ms = valid_from.int64s();
+    for (const std::string& text : texts) {
+      if (loaded.find(text) != nullptr) loaded.require(text, table::Type::String, file);
+    }
+    for (const schema::DeclaredColumn& column : declared) {
+      require_type(loaded.find(column.name), column.name, column_type(column.type), file);
+    }
     for (int64_t i = 0; i < loaded.num_rows(); ++i) {
       numbers.push_back(entities.ids_.insert(id.string(i)));
-      rows.push_back({ts_ms[static_cast<size_t>(i)],
+      rows.push_back({valid_from.is_valid(i) ? ts_ms[static_cast<size_t>(i)] : logstore::kEver,
                       {static_cast<int32_t>(entities.tables_.size() - 1), static_cast<int32_t>(i)}});
     }
   }

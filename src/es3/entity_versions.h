@@ -9,6 +9,7 @@
 
 #include "es3/detail/gather.h"
 #include "es3/detail/id_index.h"
+#include "schema/log_schema.h"
 #include "table/table.h"
 
 namespace uniscale::es3 {
@@ -16,10 +17,11 @@ namespace uniscale::es3 {
 class EntityVersions {
  public:
   EntityVersions() = default;
-  // `id_column` "item_id" or "user_id"; reads it, ts_ms and `columns`. Throws UserError if a (id, ts_ms)
-  // stands twice.
+  // `id_column` "item_id" or "user_id"; `texts`: fixed text columns that may be absent. Throws UserError if a
+  // (id, ts_ms) stands twice, or a declared column is missing or of another type.
   static EntityVersions load(const std::string& file, const std::string& id_column,
-                             const std::vector<std::string>& columns);
+                             const std::vector<std::string>& texts,
+                             const std::vector<schema::DeclaredColumn>& declared);
 
   // The version valid at `ts_ms`: the latest with ts_ms ≤ it. Ref::none() if there is none.
   Ref at(std::string_view id, int64_t ts_ms) const;

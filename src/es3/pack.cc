@@ -16,18 +16,6 @@ using table::Column;
 using table::Table;
 using table::Type;
 
-Type column_type(schema::ValueType type) {
-  switch (type) {
-    case schema::ValueType::String:
-      return Type::String;
-    case schema::ValueType::Double:
-      return Type::Double;
-    case schema::ValueType::Int:
-      return Type::Int64;
-  }
-  US_UNREACHABLE();
-}
-
 // The columns of one task, a row per item.
 struct TaskColumns {
   std::vector<uint8_t> label;
@@ -91,9 +79,7 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
   for (const RequestTable& source : logs.request_tables) {
     item_ids_.push_back(source.item_id);
     positions_.push_back(source.position);
-    const Column* score_column = source.candidate ? source.candidate->find_child("score") : nullptr;
-    if (score_column != nullptr && score_column->type() != Type::Float) score_column = nullptr;
-    score.columns.push_back(score_column);
+    score.columns.push_back(source.candidate ? source.candidate->find_child("score") : nullptr);
     for (size_t i = 0; i < candidate.size(); ++i) {
       candidate_columns[i].push_back(source.candidate ? source.candidate->find_child(candidate[i].name)
                                                       : nullptr);
@@ -103,8 +89,8 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
                                                   : nullptr);
     }
   }
-  context_ = sources(schema.context, "requests: context", context_columns);
-  candidate_ = sources(candidate, "requests: candidates", candidate_columns);
+  context_ = sources(schema.context, context_columns);
+  candidate_ = sources(candidate, candidate_columns);
   candidate_.insert(candidate_.begin(), std::move(score));
 
   std::vector<schema::DeclaredColumn> item = {{"title", schema::ValueType::String},
@@ -112,24 +98,17 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
   item.insert(item.end(), schema.item.begin(), schema.item.end());
   std::vector<std::vector<const Column*>> item_columns;
   for (const schema::DeclaredColumn& column : item) item_columns.push_back(items.column(column.name));
-  item_ = sources(item, "items", item_columns);
+  item_ = sources(item, item_columns);
   std::vector<std::vector<const Column*>> user_columns;
   for (const schema::DeclaredColumn& column : schema.user) user_columns.push_back(users.column(column.name));
-  user_ = sources(schema.user, "users", user_columns);
+  user_ = sources(schema.user, user_columns);
 }
 
 std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredColumn>& declared,
-                                            std::string_view where,
-                                            const std::vector<std::vector<const Column*>>& columns) const {
+                                            const std::vector<std::vector<const Column*>>& columns) {
   std::vector<Source> made;
   for (size_t i = 0; i < declared.size(); ++i) {
-    const Type type = column_type(declared[i].type);
-    for (const Column* column : columns[i]) {
-      US_REQUIRE(column == nullptr || column->type() == type,
-                 fmt::format("log store: {}.{}: expected type {}, got {}", where, declared[i].name,
-                             table::type_name(type), table::type_name(column->type())));
-    }
-    made.push_back({declared[i].name, type, columns[i]});
+    made.push_back({declared[i].name, column_type(declared[i].type), columns[i]});
   }
   return made;
 }

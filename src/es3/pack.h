@@ -38,8 +38,8 @@ class Packer {
     table::Type type;
     std::vector<const table::Column*> columns;  // per table that a Ref counts
   };
-  std::vector<Source> sources(const std::vector<schema::DeclaredColumn>& declared, std::string_view where,
-                              const std::vector<std::vector<const table::Column*>>& columns) const;
+  static std::vector<Source> sources(const std::vector<schema::DeclaredColumn>& declared,
+                                     const std::vector<std::vector<const table::Column*>>& columns);
   table::Column pack_items(const Draft& draft, size_t first_row, size_t last_row) const;
   table::Column pack_history(const HistoryList& list, size_t first_row, size_t last_row) const;
   table::Column pack_queries(const HistoryList& list, size_t first_row, size_t last_row) const;
