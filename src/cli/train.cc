@@ -10,7 +10,6 @@
 #include "cli/commands.h"
 #include "cli/run_config.h"
 #include "cli/training.h"
-#include "train/checkpoint.h"
 #include "train/export.h"
 
 namespace uniscale::cli {

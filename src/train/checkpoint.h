@@ -10,6 +10,7 @@
 
 #include "json/json.h"
 #include "train/optimizers.h"
+#include "train/trainer.h"
 
 namespace uniscale::train {
 
@@ -23,8 +24,6 @@ struct CheckpointFiles {
 
 // Writes aside, syncs, renames; then removes all but the newest `keep`.
 void write_checkpoint(const std::string& output, int64_t step, const CheckpointFiles& files, int64_t keep);
-// Folder of the newest complete checkpoint.
-std::optional<std::string> newest_checkpoint(const std::string& output);
 // Copies tensors by name into `targets` (same shapes and types); throws UserError naming what is missing or
 // differs.
 void read_tensors(const std::string& path, const std::vector<NamedState>& targets);

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "model/embedding_tables.h"
+#include "model/model.h"
 #include "train/losses.h"
 
 namespace uniscale::train {

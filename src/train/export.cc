@@ -12,6 +12,7 @@
 #include "bundle/bundle.h"
 #include "bundle/entity_table.h"
 #include "logstore/logstore.h"
+#include "model/model.h"
 #include "runtime/ranker.h"
 #include "runtime/raw_request.h"
 #include "table/parquet.h"

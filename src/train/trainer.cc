@@ -15,6 +15,8 @@
 #include "base/threads.h"
 #include "base/time.h"
 #include "eval/metrics.h"
+#include "model/embedding_tables.h"
+#include "model/model.h"
 #include "train/checkpoint.h"
 #include "train/event_file.h"
 #include "train/losses.h"
@@ -300,6 +302,11 @@ class Loop {
 };
 
 }  // namespace
+
+TrainedModel::TrainedModel() = default;
+TrainedModel::~TrainedModel() = default;
+TrainedModel::TrainedModel(TrainedModel&&) noexcept = default;
+TrainedModel& TrainedModel::operator=(TrainedModel&&) noexcept = default;
 
 std::vector<NamedState> TrainedModel::weights() const {
   std::vector<NamedState> out;
