@@ -81,7 +81,7 @@ void ModelSet::refresh() {
     return;
   }
   for (const std::string& name : names) {
-    std::optional<int64_t> version;
+    std::optional<int64_t> version = std::nullopt;
     try {
       version = bundle::current_version(repository_, name);
       if (!version) continue;

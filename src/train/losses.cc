@@ -42,7 +42,9 @@ at::Tensor batch_loss(const std::vector<at::Tensor>& logits, const std::vector<s
     const at::Tensor label =
         at::from_blob(const_cast<uint8_t*>(labels.label.data()), {num_candidates}, at::kByte)
             .to(a.scalar_type());
-    const at::Tensor weight = at::from_blob(weights.data(), {num_candidates}, at::kFloat).to(a.scalar_type());
+    // A copy: the backward pass reads it after this block.
+    const at::Tensor weight =
+        at::from_blob(weights.data(), {num_candidates}, at::kFloat).clone().to(a.scalar_type());
     at::Tensor log_p = log_click, log_not_p = log_no_click;
     if (t > 0) {
       const at::Tensor& b = logits[t];
