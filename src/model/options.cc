@@ -35,6 +35,9 @@ std::vector<std::string> resolve_domains(const Options& options, const std::stri
   US_REQUIRE(options.domains.front() == search_domain,
              fmt::format("model.domains: expected the search domain \"{}\" first, got \"{}\"", search_domain,
                          options.domains.front()));
+  US_REQUIRE(
+      std::set<std::string>(options.domains.begin(), options.domains.end()).size() == options.domains.size(),
+      "model.domains: a domain is named twice");
   return options.domains;
 }
 
