@@ -1,0 +1,69 @@
+#include "ingest/quarantine.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "json/json.h"
+
+namespace uniscale::ingest {
+namespace {
+
+constexpr size_t kMaxRawBytes = 2048;
+
+}  // namespace
+
+QuarantineFile::~QuarantineFile() {
+  if (out_ != nullptr) std::fclose(out_);
+}
+
+void QuarantineFile::add(int64_t row, std::string_view column, std::string_view reason, std::string_view message,
+                         std::string_view raw) {
+  if (out_ == nullptr) out_ = std::fopen(path_.c_str(), "wb");
+  if (out_ == nullptr) throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  const json::Value line{{"file", file_name_},
+                         {"row", row},
+                         {"column", std::string(column)},
+                         {"reason", std::string(reason)},
+                         {"message", std::string(message)},
+                         {"raw", std::string(raw.substr(0, kMaxRawBytes))}};
+  const std::string text = json::dump(line, -1) + "\n";
+  if (std::fwrite(text.data(), 1, text.size(), out_) != text.size())
+    throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
+}
+
+void QuarantineFile::close() {
+  if (out_ == nullptr) return;
+  const int code = std::fclose(out_);
+  out_ = nullptr;
+  if (code != 0) throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
+}
+
+void publish_quarantine(const std::string& path, const std::vector<std::string>& parts) {
+  std::error_code error;
+  std::string aside = path + ".tmp";
+  std::FILE* out = nullptr;
+  for (const std::string& part : parts) {
+    if (!base::file_exists(part)) continue;
+    if (out == nullptr) out = std::fopen(aside.c_str(), "wb");
+    std::FILE* in = std::fopen(part.c_str(), "rb");
+    if (out == nullptr || in == nullptr) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
+    char buffer[1 << 16];
+    size_t count = 0;
+    while ((count = std::fread(buffer, 1, sizeof(buffer), in)) > 0) std::fwrite(buffer, 1, count, out);
+    std::fclose(in);
+  }
+  if (out == nullptr) {
+    std::filesystem::remove(path, error);
+    return;
+  }
+  if (std::fclose(out) != 0) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
+  base::sync_path(aside);
+  base::rename_durably(aside, path);
+}
+
+}  // namespace uniscale::ingest
