@@ -209,6 +209,17 @@ void require_known(const Map& values, const std::vector<std::string>& known, std
 
 }  // namespace
 
+void keep_known(const feature::FeatureSpec& spec, RawRequest& request) {
+  const auto keep = [](auto& values, const std::vector<std::string>& known) {
+    std::erase_if(values, [&](const auto& one) {
+      return std::find(known.begin(), known.end(), one.first) == known.end();
+    });
+  };
+  keep(request.user, names_of(spec, {"user."}));
+  keep(request.context, names_of(spec, {"context."}));
+  keep(request.items, names_of(spec, {"item.", "candidate."}));
+}
+
 int32_t age_bucket(int64_t request_ts_ms, int64_t event_ts_ms) {
   // Unsigned difference: hostile times must not overflow.
   if (event_ts_ms >= request_ts_ms) return 0;

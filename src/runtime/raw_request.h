@@ -81,6 +81,9 @@ void to_batch(const RawRequest& request, const feature::FeatureSpec& spec,
               const bundle::EntityTable* users, bool strict, feature::RequestBatch& batch,
               MissingReport& missing);
 
+// Drops values that the model does not read, so that a strict reader takes the request.
+void keep_known(const feature::FeatureSpec& spec, RawRequest& request);
+
 // floor(log2(1 + seconds)) of an event's age (es3.md §5); 0 if it lies in the future.
 int32_t age_bucket(int64_t request_ts_ms, int64_t event_ts_ms);
 

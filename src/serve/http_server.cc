@@ -28,6 +28,7 @@ namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
 constexpr auto kIdleTimeout = std::chrono::seconds(60);
+constexpr auto kLingerTimeout = std::chrono::seconds(3);
 constexpr auto kWriteTimeout = std::chrono::seconds(30);
 constexpr int kMaxConnections = 8192;
 constexpr uint32_t kMaxHeaderBytes = 16 * 1024;
@@ -155,10 +156,22 @@ class Connection : public std::enable_shared_from_this<Connection> {
       if (!self->response_->keep_alive()) {
         beast::error_code ignored;
         self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+        self->stream_.expires_after(kLingerTimeout);
+        self->discard_rest();
         return;
       }
       self->wait_for_request();
     });
+  }
+
+  // A client may still be sending a body that was refused: closing at once would reset the connection and
+  // lose the reply.
+  void discard_rest() {
+    buffer_.clear();
+    stream_.async_read_some(buffer_.prepare(16384),
+                            [self = shared_from_this()](beast::error_code error, size_t) {
+                              if (!error) self->discard_rest();
+                            });
   }
 
   beast::tcp_stream stream_;

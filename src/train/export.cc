@@ -126,8 +126,9 @@ std::string export_bundle(const RunSpec& run, TrainedModel& model) {
   const auto rules = runtime::sequences_from_json(sequences, "sequence");
   const Scorer scorer = torch_scorer(model);
   std::string golden;
-  for (const runtime::RawRequest& raw :
+  for (runtime::RawRequest& raw :
        sample_requests(run.dataset, run.schema, run.sequences, options.golden_requests)) {
+    runtime::keep_known(*model.spec, raw);
     // Through text, as the server will read it: what JSON loses must be lost here too.
     const json::Value request =
         json::parse(json::dump(runtime::raw_request_to_json(raw), -1), "golden request");

@@ -30,6 +30,10 @@ Node convert(const toml::node& in) {
   } else if (const auto* text = in.as_string()) {
     out.kind = Node::Kind::String;
     out.string = text->get();
+  } else if (const auto* date = in.as_date()) {
+    // A bare date is as good as a quoted one: days are written so everywhere.
+    out.kind = Node::Kind::String;
+    out.string = fmt::format("{:04}-{:02}-{:02}", date->get().year, date->get().month, date->get().day);
   }
   return out;
 }
