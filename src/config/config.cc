@@ -16,24 +16,36 @@ namespace {
 
 std::string_view kind_text(Node::Kind kind) {
   switch (kind) {
-    case Node::Kind::Bool: return "true or false";
-    case Node::Kind::Int: return "an integer";
-    case Node::Kind::Double: return "a number";
-    case Node::Kind::String: return "a string";
-    case Node::Kind::Array: return "an array";
-    case Node::Kind::Table: return "a table";
-    case Node::Kind::Other: return "a date or time";
+    case Node::Kind::Bool:
+      return "true or false";
+    case Node::Kind::Int:
+      return "an integer";
+    case Node::Kind::Double:
+      return "a number";
+    case Node::Kind::String:
+      return "a string";
+    case Node::Kind::Array:
+      return "an array";
+    case Node::Kind::Table:
+      return "a table";
+    case Node::Kind::Other:
+      return "a date or time";
   }
   return "something else";
 }
 
 std::string got_text(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::Bool: return node.boolean ? "true" : "false";
-    case Node::Kind::Int: return fmt::format("{}", node.integer);
-    case Node::Kind::Double: return fmt::format("{}", node.real);
-    case Node::Kind::String: return fmt::format("\"{}\"", node.string);
-    default: return std::string(kind_text(node.kind));
+    case Node::Kind::Bool:
+      return node.boolean ? "true" : "false";
+    case Node::Kind::Int:
+      return fmt::format("{}", node.integer);
+    case Node::Kind::Double:
+      return fmt::format("{}", node.real);
+    case Node::Kind::String:
+      return fmt::format("\"{}\"", node.string);
+    default:
+      return std::string(kind_text(node.kind));
   }
 }
 
@@ -159,18 +171,20 @@ bool assign(const detail::Field& field, const Node& node, void* target) {
         return true;
       });
     case detail::Type::StringMap:
-      return read_map(node, *static_cast<StringMap*>(target), [&](const std::string& key, const Node& e, auto& out) {
-        if (e.kind != Node::Kind::String || !choice_allowed(e.string, rule)) return false;
-        out[key] = e.string;
-        return true;
-      });
+      return read_map(node, *static_cast<StringMap*>(target),
+                      [&](const std::string& key, const Node& e, auto& out) {
+                        if (e.kind != Node::Kind::String || !choice_allowed(e.string, rule)) return false;
+                        out[key] = e.string;
+                        return true;
+                      });
     case detail::Type::DoubleMap:
-      return read_map(node, *static_cast<DoubleMap*>(target), [&](const std::string& key, const Node& e, auto& out) {
-        const auto value = number_of(e);
-        if (!value || std::isnan(*value) || !in_range(*value, rule)) return false;
-        out[key] = *value;
-        return true;
-      });
+      return read_map(node, *static_cast<DoubleMap*>(target),
+                      [&](const std::string& key, const Node& e, auto& out) {
+                        const auto value = number_of(e);
+                        if (!value || std::isnan(*value) || !in_range(*value, rule)) return false;
+                        out[key] = *value;
+                        return true;
+                      });
   }
   return false;
 }
@@ -237,7 +251,8 @@ void bind_all(Node root, const std::vector<std::string>& overrides, const std::v
     const auto want = binding.section->is_array() ? Node::Kind::Array : Node::Kind::Table;
     if (node && node->kind != want) {
       problems.add(*node, binding.section->name(),
-                   fmt::format("expected {}, got {}", binding.section->is_array() ? "[[array of tables]]" : "a [table]",
+                   fmt::format("expected {}, got {}",
+                               binding.section->is_array() ? "[[array of tables]]" : "a [table]",
                                kind_text(node->kind)));
       continue;
     }
@@ -249,12 +264,20 @@ void bind_all(Node root, const std::vector<std::string>& overrides, const std::v
 }  // namespace
 
 void Problems::add(const Node& at, std::string_view key, std::string_view text) {
-  texts_.push_back(at.line > 0 ? fmt::format("{}:{}:{}: {}: {}", file_, at.line, at.column, key, text)
-                               : fmt::format("--set {}: {}", key, text));
+  found_.push_back({at.line, at.column,
+                    at.line > 0 ? fmt::format("{}:{}:{}: {}: {}", file_, at.line, at.column, key, text)
+                                : fmt::format("--set {}: {}", key, text)});
 }
 
 void Problems::throw_if_any() const {
-  if (!texts_.empty()) throw base::UserError(fmt::format("{}", fmt::join(texts_, "\n")));
+  if (found_.empty()) return;
+  std::vector<Found> ordered = found_;
+  std::stable_sort(ordered.begin(), ordered.end(), [](const Found& a, const Found& b) {
+    return a.line != b.line ? a.line < b.line : a.column < b.column;
+  });
+  std::vector<std::string> texts;
+  for (Found& one : ordered) texts.push_back(std::move(one.text));
+  throw base::UserError(fmt::format("{}", fmt::join(texts, "\n")));
 }
 
 std::optional<std::string> nearest_name(std::string_view name, const std::vector<std::string>& known) {
@@ -284,16 +307,26 @@ namespace detail {
 
 std::string type_text(Type type) {
   switch (type) {
-    case Type::Bool: return "true or false";
-    case Type::Int: return "an integer";
-    case Type::Double: return "a number";
-    case Type::String: return "a string";
-    case Type::Duration: return "a duration like \"3d\"";
-    case Type::Strings: return "an array of strings";
-    case Type::Ints: return "an array of integers";
-    case Type::Doubles: return "an array of numbers";
-    case Type::StringMap: return "a table of strings";
-    case Type::DoubleMap: return "a table of numbers";
+    case Type::Bool:
+      return "true or false";
+    case Type::Int:
+      return "an integer";
+    case Type::Double:
+      return "a number";
+    case Type::String:
+      return "a string";
+    case Type::Duration:
+      return "a duration like \"3d\"";
+    case Type::Strings:
+      return "an array of strings";
+    case Type::Ints:
+      return "an array of integers";
+    case Type::Doubles:
+      return "an array of numbers";
+    case Type::StringMap:
+      return "a table of strings";
+    case Type::DoubleMap:
+      return "a table of numbers";
   }
   return "";
 }
@@ -311,22 +344,32 @@ std::string value_text(Type type, const void* value) {
   };
   const auto int_text = [](int64_t v) { return fmt::format("{}", v); };
   switch (type) {
-    case Type::Bool: return *static_cast<const bool*>(value) ? "true" : "false";
-    case Type::Int: return int_text(*static_cast<const int64_t*>(value));
-    case Type::Double: return double_text(*static_cast<const double*>(value));
-    case Type::String: return quoted(*static_cast<const std::string*>(value));
-    case Type::Duration: return quoted(base::format_duration(*static_cast<const base::Duration*>(value)));
-    case Type::Strings: return list(*static_cast<const std::vector<std::string>*>(value), quoted);
-    case Type::Ints: return list(*static_cast<const std::vector<int64_t>*>(value), int_text);
-    case Type::Doubles: return list(*static_cast<const std::vector<double>*>(value), double_text);
-    case Type::StringMap: return map(*static_cast<const StringMap*>(value), quoted);
-    case Type::DoubleMap: return map(*static_cast<const DoubleMap*>(value), double_text);
+    case Type::Bool:
+      return *static_cast<const bool*>(value) ? "true" : "false";
+    case Type::Int:
+      return int_text(*static_cast<const int64_t*>(value));
+    case Type::Double:
+      return double_text(*static_cast<const double*>(value));
+    case Type::String:
+      return quoted(*static_cast<const std::string*>(value));
+    case Type::Duration:
+      return quoted(base::format_duration(*static_cast<const base::Duration*>(value)));
+    case Type::Strings:
+      return list(*static_cast<const std::vector<std::string>*>(value), quoted);
+    case Type::Ints:
+      return list(*static_cast<const std::vector<int64_t>*>(value), int_text);
+    case Type::Doubles:
+      return list(*static_cast<const std::vector<double>*>(value), double_text);
+    case Type::StringMap:
+      return map(*static_cast<const StringMap*>(value), quoted);
+    case Type::DoubleMap:
+      return map(*static_cast<const DoubleMap*>(value), double_text);
   }
   return "";
 }
 
-void bind_fields(const std::vector<Field>& fields, const std::string& prefix, const Node& table, void* options,
-                 Problems& problems) {
+void bind_fields(const std::vector<Field>& fields, const std::string& prefix, const Node& table,
+                 void* options, Problems& problems) {
   if (table.kind != Node::Kind::Table) {
     problems.add(table, prefix.substr(0, prefix.size() - 1), "expected a table");
     return;
@@ -338,7 +381,8 @@ void bind_fields(const std::vector<Field>& fields, const std::string& prefix, co
     if (it == fields.end()) {
       problems.add(node, prefix + key, "unknown key" + suggestion(key, known));
     } else if (!assign(*it, node, it->get(options))) {
-      problems.add(node, prefix + key, fmt::format("expected {}, got {}", expected_text(*it), got_text(node)));
+      problems.add(node, prefix + key,
+                   fmt::format("expected {}, got {}", expected_text(*it), got_text(node)));
     }
   }
   for (const Field& field : fields) {
@@ -352,8 +396,8 @@ std::vector<FieldDoc> docs_of(const std::string& prefix, const std::vector<Field
   std::vector<FieldDoc> docs;
   for (const Field& field : fields) {
     docs.push_back({prefix + field.key, expected_text(field),
-                    field.rule.required ? "(required)" : value_text(field.type, field.get(defaults)), field.meaning,
-                    field.rule});
+                    field.rule.required ? "(required)" : value_text(field.type, field.get(defaults)),
+                    field.meaning, field.rule});
   }
   return docs;
 }
@@ -368,7 +412,8 @@ std::string resolved_of(const std::string& header, const std::vector<Field>& fie
 
 }  // namespace detail
 
-void load(const std::string& path, const std::vector<std::string>& overrides, const std::vector<Binding>& bindings) {
+void load(const std::string& path, const std::vector<std::string>& overrides,
+          const std::vector<Binding>& bindings) {
   if (path.empty()) {
     Problems problems("");
     bind_all(Node{.kind = Node::Kind::Table}, overrides, bindings, problems);
@@ -397,7 +442,8 @@ std::string resolved_text(const std::vector<Binding>& bindings) {
 std::string reference_page(const std::vector<const AnySection*>& sections) {
   std::string page =
       "# Configuration\n\nGenerated by `uniscale config --reference`; do not edit by hand.\n\n"
-      "One TOML file; `--set section.key=value` overrides a key. `uniscale config --explain section.key` prints one entry, "
+      "One TOML file; `--set section.key=value` overrides a key. `uniscale config --explain section.key` "
+      "prints one entry, "
       "`uniscale config --file run.toml` prints the resolved file.\n";
   for (const AnySection* section : sections) {
     page += fmt::format("\n## `{}`: {}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n",
@@ -407,8 +453,8 @@ std::string reference_page(const std::vector<const AnySection*>& sections) {
       std::string meaning = doc.meaning;
       if (!doc.rule.unit.empty()) meaning += fmt::format(" [{}]", doc.rule.unit);
       if (!doc.rule.source.empty()) meaning += fmt::format(" ({})", doc.rule.source);
-      std::string row = fmt::format("| `{}` | {} | `{}` | {} |\n", doc.key.substr(section->name().size()), doc.type,
-                                    doc.default_text, meaning);
+      std::string row = fmt::format("| `{}` | {} | `{}` | {} |\n", doc.key.substr(section->name().size()),
+                                    doc.type, doc.default_text, meaning);
       page += row;
     }
   }
@@ -419,9 +465,11 @@ std::string explain(const std::vector<const AnySection*>& sections, const std::s
   std::vector<std::string> known;
   for (const AnySection* section : sections) {
     for (const FieldDoc& doc : section->docs()) {
-      const std::string plain = section->is_array() ? section->name() + doc.key.substr(section->name().size() + 2) : doc.key;
+      const std::string plain =
+          section->is_array() ? section->name() + doc.key.substr(section->name().size() + 2) : doc.key;
       if (plain == key || doc.key == key) {
-        std::string text = fmt::format("{}\n  {}\n  type: {}\n  default: {}\n", doc.key, doc.meaning, doc.type, doc.default_text);
+        std::string text = fmt::format("{}\n  {}\n  type: {}\n  default: {}\n", doc.key, doc.meaning,
+                                       doc.type, doc.default_text);
         if (!doc.rule.unit.empty()) text += fmt::format("  unit: {}\n", doc.rule.unit);
         if (!doc.rule.source.empty()) text += fmt::format("  source: {}\n", doc.rule.source);
         return text;

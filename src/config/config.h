@@ -1,11 +1,12 @@
-// One TOML file, bound by field tables. A room brings an `Options` aggregate and a `Section<Options>` that says for every
-// key its place, default (the value in a default-constructed Options), range, meaning and source; the same table parses,
-// validates, prints and documents. All errors of a file are reported at once, each with line and column.
+// One TOML file, bound by field tables. A room brings an `Options` aggregate and a `Section<Options>` that
+// says for every key its place, default (the value in a default-constructed Options), range, meaning and
+// source; the same table parses, validates, prints and documents. All errors of a file are reported at once,
+// each with line and column.
 //
 //   const config::Section<Options>& section() {
 //     static const auto s = config::Section<Options>("es3", "Sample builder")
-//         .field("unexposed_ratio", &Options::unexposed_ratio, "unexposed drawn per exposed", {.min = 0, .source = "es3.md §2"})
-//         .field("native_window", &Options::native_window, "…");
+//         .field("unexposed_ratio", &Options::unexposed_ratio, "unexposed drawn per exposed", {.min = 0,
+//         .source = "es3.md §2"}) .field("native_window", &Options::native_window, "…");
 //     return s;
 //   }
 //
@@ -62,14 +63,19 @@ class Problems {
   explicit Problems(std::string file) : file_(std::move(file)) {}
   // "run.toml:14:12: es3.window: expected …, got …"
   void add(const Node& at, std::string_view key, std::string_view text);
-  void add_plain(std::string text) { texts_.push_back(std::move(text)); }
-  bool empty() const { return texts_.empty(); }
-  // Throws UserError with all texts, one a line, if there are any.
+  void add_plain(std::string text) { found_.push_back({0, 0, std::move(text)}); }
+  bool empty() const { return found_.empty(); }
+  // Throws UserError with all texts, one a line in the order of their places, if there are any.
   void throw_if_any() const;
 
  private:
+  struct Found {
+    int line;
+    int column;
+    std::string text;
+  };
   std::string file_;
-  std::vector<std::string> texts_;
+  std::vector<Found> found_;
 };
 
 // One line of the reference page.
@@ -89,16 +95,46 @@ using Ref = std::pair<void*, int>;  // pointer to the member and its type tag
 enum class Type { Bool, Int, Double, String, Duration, Strings, Ints, Doubles, StringMap, DoubleMap };
 template <class T>
 constexpr Type type_of();
-template <> constexpr Type type_of<bool>() { return Type::Bool; }
-template <> constexpr Type type_of<int64_t>() { return Type::Int; }
-template <> constexpr Type type_of<double>() { return Type::Double; }
-template <> constexpr Type type_of<std::string>() { return Type::String; }
-template <> constexpr Type type_of<base::Duration>() { return Type::Duration; }
-template <> constexpr Type type_of<std::vector<std::string>>() { return Type::Strings; }
-template <> constexpr Type type_of<std::vector<int64_t>>() { return Type::Ints; }
-template <> constexpr Type type_of<std::vector<double>>() { return Type::Doubles; }
-template <> constexpr Type type_of<StringMap>() { return Type::StringMap; }
-template <> constexpr Type type_of<DoubleMap>() { return Type::DoubleMap; }
+template <>
+constexpr Type type_of<bool>() {
+  return Type::Bool;
+}
+template <>
+constexpr Type type_of<int64_t>() {
+  return Type::Int;
+}
+template <>
+constexpr Type type_of<double>() {
+  return Type::Double;
+}
+template <>
+constexpr Type type_of<std::string>() {
+  return Type::String;
+}
+template <>
+constexpr Type type_of<base::Duration>() {
+  return Type::Duration;
+}
+template <>
+constexpr Type type_of<std::vector<std::string>>() {
+  return Type::Strings;
+}
+template <>
+constexpr Type type_of<std::vector<int64_t>>() {
+  return Type::Ints;
+}
+template <>
+constexpr Type type_of<std::vector<double>>() {
+  return Type::Doubles;
+}
+template <>
+constexpr Type type_of<StringMap>() {
+  return Type::StringMap;
+}
+template <>
+constexpr Type type_of<DoubleMap>() {
+  return Type::DoubleMap;
+}
 
 struct Field {
   std::string key;
@@ -108,8 +144,8 @@ struct Field {
   std::function<void*(void* options)> get;
 };
 
-void bind_fields(const std::vector<Field>& fields, const std::string& prefix, const Node& table, void* options,
-                 Problems& problems);
+void bind_fields(const std::vector<Field>& fields, const std::string& prefix, const Node& table,
+                 void* options, Problems& problems);
 std::string value_text(Type type, const void* value);
 std::string type_text(Type type);
 
@@ -134,9 +170,10 @@ template <class Options>
 class Table {
  public:
   template <class T>
-  void add(std::string key, T Options::*member, std::string meaning, Rule rule) {
-    fields_.push_back({std::move(key), type_of<T>(), std::move(meaning), std::move(rule),
-                       [member](void* options) -> void* { return &(static_cast<Options*>(options)->*member); }});
+  void add(std::string key, T Options::* member, std::string meaning, Rule rule) {
+    fields_.push_back(
+        {std::move(key), type_of<T>(), std::move(meaning), std::move(rule),
+         [member](void* options) -> void* { return &(static_cast<Options*>(options)->*member); }});
   }
   const std::vector<Field>& fields() const { return fields_; }
 
@@ -153,7 +190,7 @@ class Section final : public AnySection {
  public:
   Section(std::string name, std::string title) : name_(std::move(name)), title_(std::move(title)) {}
   template <class T>
-  Section& field(std::string key, T Options::*member, std::string meaning, Rule rule = {}) {
+  Section& field(std::string key, T Options::* member, std::string meaning, Rule rule = {}) {
     table_.add(std::move(key), member, std::move(meaning), std::move(rule));
     return *this;
   }
@@ -184,7 +221,7 @@ class ArraySection final : public AnySection {
  public:
   ArraySection(std::string name, std::string title) : name_(std::move(name)), title_(std::move(title)) {}
   template <class T>
-  ArraySection& field(std::string key, T Item::*member, std::string meaning, Rule rule = {}) {
+  ArraySection& field(std::string key, T Item::* member, std::string meaning, Rule rule = {}) {
     table_.add(std::move(key), member, std::move(meaning), std::move(rule));
     return *this;
   }
@@ -197,7 +234,8 @@ class ArraySection final : public AnySection {
     items.clear();
     for (const Node& element : node->array) {
       Item item;
-      detail::bind_fields(table_.fields(), name_ + "[" + std::to_string(items.size()) + "].", element, &item, problems);
+      detail::bind_fields(table_.fields(), name_ + "[" + std::to_string(items.size()) + "].", element, &item,
+                          problems);
       items.push_back(std::move(item));
     }
   }
@@ -225,9 +263,10 @@ struct Binding {
   void* target;
 };
 
-// Reads `path` (empty: no file), applies `--set a.b=c` overrides in order, binds all sections, reports unknown sections
-// and keys with the nearest known name. Throws UserError listing every problem.
-void load(const std::string& path, const std::vector<std::string>& overrides, const std::vector<Binding>& bindings);
+// Reads `path` (empty: no file), applies `--set a.b=c` overrides in order, binds all sections, reports
+// unknown sections and keys with the nearest known name. Throws UserError listing every problem.
+void load(const std::string& path, const std::vector<std::string>& overrides,
+          const std::vector<Binding>& bindings);
 // The same for text held in a bundle or manifest; `where` names it in errors.
 void load_text(const std::string& text, const std::string& where, const std::vector<std::string>& overrides,
                const std::vector<Binding>& bindings);
