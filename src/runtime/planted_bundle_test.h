@@ -89,7 +89,7 @@ struct Weights {
 
 // trunk 19 → 17 wide (both off the kernels' panel of 16), heads with a hidden layer of 3.
 inline Weights make_weights(const feature::FeatureSpec& spec, uint64_t seed) {
-  base::RandomStream random(seed, "planted");
+  base::RandomStream random(seed, 1);
   Weights weights;
   for (const feature::TableSpec& table : spec.tables())
     weights.add(random, "table." + table.name, {table.num_rows, table.dim});

@@ -99,6 +99,19 @@ void append_integers(const Values& values, std::string& out) {
   out += ']';
 }
 
+// None, or application/json with or without parameters.
+bool is_json(std::string_view content_type) {
+  constexpr std::string_view kJson = "application/json";
+  if (content_type.empty()) return true;
+  if (content_type.size() < kJson.size()) return false;
+  for (size_t i = 0; i < kJson.size(); ++i) {
+    const char c = content_type[i];
+    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c) != kJson[i]) return false;
+  }
+  const std::string_view rest = content_type.substr(kJson.size());
+  return rest.empty() || rest[0] == ';' || rest[0] == ' ';
+}
+
 std::string quoted(const std::string& text) { return json::dump(json::Value(text), -1); }
 
 // Scratch of one serving thread.
@@ -192,7 +205,7 @@ HttpReply Service::rank(const std::string& model_name, const HttpRequest& reques
     metrics_.count_shed("full");
     return finish(error_reply(503, "overloaded", "too many requests in flight"));
   }
-  if (!request.content_type.empty() && !request.content_type.starts_with("application/json")) {
+  if (!is_json(request.content_type)) {
     return finish(error_reply(415, "unsupported_media_type", "expected Content-Type: application/json"));
   }
   std::string request_id;
@@ -239,6 +252,8 @@ HttpReply Service::rank(const std::string& model_name, const HttpRequest& reques
         scores[i] *=
             exponent == 1 ? memory.scores.heads[h][i] : std::pow(memory.scores.heads[h][i], exponent);
     }
+    // Before sorting too: NaN has no order.
+    for (double score : scores) US_CHECK(std::isfinite(score), "a score that is not finite");
     metrics_.candidates += num_items;
     metrics_.count_missing(memory.missing.user ? 1 : 0, static_cast<int64_t>(memory.missing.items.size()));
     std::string out = fmt::format(R"({{"request_id":{},"model":"{}","version":"{}","took_ms":)",
@@ -277,6 +292,9 @@ HttpReply Service::rank(const std::string& model_name, const HttpRequest& reques
     return finish(error_reply(refusal.status, refusal.code, refusal.text, request_id));
   } catch (const base::UserError& error) {
     return finish(error_reply(400, "invalid_request", base::full_message(error), request_id));
+  } catch (const std::exception& error) {
+    log_event("error", "internal_error", {{"model", model->name}, {"error", base::full_message(error)}});
+    return finish(error_reply(500, "internal_error", "internal error", request_id));
   }
 }
 
