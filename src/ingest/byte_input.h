@@ -1,5 +1,5 @@
-// Bytes of a file, opened on the way if its name ends in .gz or .zst, and lines of them. Streams: memory is one
-// buffer and one line. Not thread-safe.
+// Bytes of a file, opened on the way if its name ends in .gz or .zst, and lines of them. Streams: memory is
+// one buffer and one line. Not thread-safe.
 #pragma once
 
 #include <cstdint>

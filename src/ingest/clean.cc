@@ -116,7 +116,8 @@ void clean_requests(const std::vector<std::string_view>& requests, const std::ve
       merged.push_back(std::move(row));
     }
     begin = end;
-    for (; next < candidates.size() && candidates[next].request_id < id; ++next) count("candidate_without_request");
+    for (; next < candidates.size() && candidates[next].request_id < id; ++next)
+      count("candidate_without_request");
     std::vector<std::vector<const LooseCandidate*>> of_request(merged.size());
     for (; next < candidates.size() && candidates[next].request_id == id; ++next) {
       // The earliest request of the candidate's domain; of any domain where it has none.
@@ -126,8 +127,10 @@ void clean_requests(const std::vector<std::string_view>& requests, const std::ve
         if (domain.data() != nullptr && domain != merged[i].domain) continue;
         if (best == merged.size() || merged[i].ts_ms < merged[best].ts_ms) best = i;
       }
-      if (best == merged.size()) count("candidate_without_request");
-      else of_request[best].push_back(&candidates[next]);
+      if (best == merged.size())
+        count("candidate_without_request");
+      else
+        of_request[best].push_back(&candidates[next]);
     }
     for (size_t i = 0; i < merged.size(); ++i) {
       join_loose(merged[i], of_request[i]);

@@ -16,8 +16,8 @@ struct CleanRules {
   int64_t page_window_ms = 0;
 };
 
-// Joins `loose` to the requests, merges pages, drops reused ids and repeated items. `out` gets one record of a
-// request at a time.
+// Joins `loose` to the requests, merges pages, drops reused ids and repeated items. `out` gets one record of
+// a request at a time.
 void clean_requests(const std::vector<std::string_view>& requests, const std::vector<std::string_view>& loose,
                     const CleanRules& rules, const Count& count,
                     const std::function<void(const RequestRecord&)>& out);

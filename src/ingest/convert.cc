@@ -22,7 +22,8 @@ template <class T>
 std::optional<T> parse_number(std::string_view text) {
   T value{};
   const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || result.ec != std::errc() || result.ptr != text.data() + text.size()) return std::nullopt;
+  if (text.empty() || result.ec != std::errc() || result.ptr != text.data() + text.size())
+    return std::nullopt;
   return value;
 }
 
@@ -34,7 +35,8 @@ bool is_utf8(std::string_view text) {
   while (at < end) {
     const unsigned char c = *at++;
     if (c < 0x80) continue;
-    const int more = c >= 0xC2 && c <= 0xDF ? 1 : (c >= 0xE0 && c <= 0xEF ? 2 : (c >= 0xF0 && c <= 0xF4 ? 3 : 0));
+    const int more =
+        c >= 0xC2 && c <= 0xDF ? 1 : (c >= 0xE0 && c <= 0xEF ? 2 : (c >= 0xF0 && c <= 0xF4 ? 3 : 0));
     if (more == 0 || end - at < more) return false;
     const unsigned char first = *at;
     const unsigned char low = c == 0xE0 ? 0xA0 : (c == 0xF0 ? 0x90 : 0x80);
@@ -106,7 +108,8 @@ std::optional<double> Converter::number(const Cell& cell, std::string_view colum
 }
 
 std::optional<int64_t> Converter::integer(const Cell& cell, std::string_view column) {
-  if (cell.kind == Cell::Kind::Null || (cell.kind == Cell::Kind::Text && cell.text.empty())) return std::nullopt;
+  if (cell.kind == Cell::Kind::Null || (cell.kind == Cell::Kind::Text && cell.text.empty()))
+    return std::nullopt;
   if (cell.kind == Cell::Kind::Int || cell.kind == Cell::Kind::Time || cell.kind == Cell::Kind::Bool)
     return cell.integer;
   if (cell.kind == Cell::Kind::Text) {
@@ -135,7 +138,8 @@ std::optional<float> Converter::score(const Cell& cell, std::string_view column)
 }
 
 std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column) {
-  if (cell.kind == Cell::Kind::Null || (cell.kind == Cell::Kind::Text && cell.text.empty())) return std::nullopt;
+  if (cell.kind == Cell::Kind::Null || (cell.kind == Cell::Kind::Text && cell.text.empty()))
+    return std::nullopt;
   if (cell.kind == Cell::Kind::Bool || cell.kind == Cell::Kind::Other)
     reject("type", column, "expected a time");
   int64_t out = 0;
@@ -155,7 +159,8 @@ std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column
   } else if (source_.time != "iso") {
     const auto value = number(cell, column);
     const double scaled = *value * (source_.time == "s" ? 1000.0 : (source_.time == "us" ? 0.001 : 1.0));
-    if (!(scaled >= 0 && scaled <= static_cast<double>(kLastMs))) reject("time", column, "out of 1970 … 9999");
+    if (!(scaled >= 0 && scaled <= static_cast<double>(kLastMs)))
+      reject("time", column, "out of 1970 … 9999");
     out = static_cast<int64_t>(std::floor(scaled));
   } else {
     reject("time", column, "expected a time like 2026-03-01T09:14:03Z");

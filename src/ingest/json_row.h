@@ -1,5 +1,5 @@
-// JSON of one log line: hostile, so depth is limited, keys are looked up in a tree, and whole numbers beyond 64
-// bits keep their digits (as text).
+// JSON of one log line: hostile, so depth is limited, keys are looked up in a tree, and whole numbers beyond
+// 64 bits keep their digits (as text).
 #pragma once
 
 #include <nlohmann/json.hpp>

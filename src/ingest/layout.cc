@@ -27,11 +27,12 @@ std::vector<Fixed> fixed_of(TableKind table) {
     case TableKind::Requests:
       return {{"request_id", true}, {"domain", false}, {"user_id", false}, {"ts_ms", true}, {"query", false}};
     case TableKind::Candidates:
-      return {{"request_id", true}, {"domain", false}, {"item_id", true}, {"position", false}, {"score", false}};
+      return {
+          {"request_id", true}, {"domain", false}, {"item_id", true}, {"position", false}, {"score", false}};
     case TableKind::Events:
-      return {{"event_id", true}, {"domain", false},   {"action", true},     {"user_id", false},
-              {"item_id", true},  {"ts_ms", true},     {"known_ms", false},  {"request_id", false},
-              {"position", false}, {"value", false},   {"quantity", false}};
+      return {{"event_id", true},  {"domain", false}, {"action", true},    {"user_id", false},
+              {"item_id", true},   {"ts_ms", true},   {"known_ms", false}, {"request_id", false},
+              {"position", false}, {"value", false},  {"quantity", false}};
     case TableKind::Items:
       return {{"item_id", true}, {"ts_ms", false}, {"title", false}, {"category", false}};
     case TableKind::Users:
@@ -43,7 +44,8 @@ std::vector<Fixed> fixed_of(TableKind table) {
 }  // namespace
 
 Layout make_layout(TableKind table, const SourceOptions& source, const schema::LogSchema& schema) {
-  Layout layout{.table = table, .fields = {}, .declared = {}, .list_fields = {}, .list_declared = {}, .list = {}};
+  Layout layout{
+      .table = table, .fields = {}, .declared = {}, .list_fields = {}, .list_declared = {}, .list = {}};
   config::StringMap renames = source.columns;
   std::vector<std::string> ours;
   const auto field = [&](const std::string& name, const std::string& key, bool is_required,

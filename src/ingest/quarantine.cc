@@ -21,8 +21,8 @@ QuarantineFile::~QuarantineFile() {
   if (out_ != nullptr) std::fclose(out_);
 }
 
-void QuarantineFile::add(int64_t row, std::string_view column, std::string_view reason, std::string_view message,
-                         std::string_view raw) {
+void QuarantineFile::add(int64_t row, std::string_view column, std::string_view reason,
+                         std::string_view message, std::string_view raw) {
   if (out_ == nullptr) out_ = std::fopen(path_.c_str(), "wb");
   if (out_ == nullptr) throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
   const json::Value line{{"file", file_name_},
@@ -51,7 +51,8 @@ void publish_quarantine(const std::string& path, const std::vector<std::string>&
     if (!base::file_exists(part)) continue;
     if (out == nullptr) out = std::fopen(aside.c_str(), "wb");
     std::FILE* in = std::fopen(part.c_str(), "rb");
-    if (out == nullptr || in == nullptr) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
+    if (out == nullptr || in == nullptr)
+      throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
     char buffer[1 << 16];
     size_t count = 0;
     while ((count = std::fread(buffer, 1, sizeof(buffer), in)) > 0) std::fwrite(buffer, 1, count, out);

@@ -12,7 +12,8 @@ namespace uniscale::ingest {
 
 class QuarantineFile {
  public:
-  QuarantineFile(std::string path, std::string source_file) : path_(std::move(path)), file_name_(std::move(source_file)) {}
+  QuarantineFile(std::string path, std::string source_file)
+      : path_(std::move(path)), file_name_(std::move(source_file)) {}
   ~QuarantineFile();
   QuarantineFile(const QuarantineFile&) = delete;
   QuarantineFile& operator=(const QuarantineFile&) = delete;

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "ingest/byte_input.h"
-#include "ingest/row.h"
 #include "ingest/json_row.h"
+#include "ingest/row.h"
 
 namespace uniscale::ingest {
 namespace {
@@ -56,8 +56,10 @@ class RecordReader {
     return static_cast<unsigned char>(chunk_[at_++]);
   }
   void put(char c) {
-    if (text_.size() < max_bytes_) text_.push_back(c);
-    else problem_ = "too_long";
+    if (text_.size() < max_bytes_)
+      text_.push_back(c);
+    else
+      problem_ = "too_long";
   }
   void end_field(bool quoted) {
     if (ends_.size() < kMaxFields) {
@@ -157,7 +159,8 @@ void read_delimited(const std::string& path, char delimiter, const Layout& layou
     places.push_back(find(layout.fields[i]));
     if (places[i] != -2) continue;
     for (const std::string& theirs : layout.fields[i].theirs) {
-      if (const auto it = constants.find(theirs); it != constants.end()) row.cells[i] = Cell::of_text(it->second);
+      if (const auto it = constants.find(theirs); it != constants.end())
+        row.cells[i] = Cell::of_text(it->second);
     }
   }
   const int list_place = layout.list.name.empty() ? -1 : find(layout.list);

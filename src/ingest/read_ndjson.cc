@@ -15,7 +15,8 @@ void read_ndjson(const std::string& path, const Layout& layout, const config::St
     const std::string_view line = lines.line();
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     if (lines.is_too_long()) {
-      visitor.bad(lines.number(), "too_long", fmt::format("longer than {} bytes", options.max_row_bytes), line);
+      visitor.bad(lines.number(), "too_long", fmt::format("longer than {} bytes", options.max_row_bytes),
+                  line);
       continue;
     }
     JsonValue value;

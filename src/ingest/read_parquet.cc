@@ -113,7 +113,8 @@ void read_parquet(const std::string& path, const Layout& layout, const config::S
       for (const std::string& theirs : layout.fields[i].theirs) {
         places[i] = place_of(batch, theirs);
         if (places[i].column != nullptr) break;
-        if (const auto it = constants.find(theirs); it != constants.end()) fixed[i] = Cell::of_text(it->second);
+        if (const auto it = constants.find(theirs); it != constants.end())
+          fixed[i] = Cell::of_text(it->second);
       }
     }
     const Column* list = layout.list.name.empty() ? nullptr : place_of(batch, layout.list.theirs[0]).column;
@@ -123,7 +124,8 @@ void read_parquet(const std::string& path, const Layout& layout, const config::S
                            list == nullptr ? "" : list->source_type()));
     std::vector<Place> in_list;
     if (is_list) {
-      for (const Field& field : layout.list_fields) in_list.push_back(place_in(&list->child(0), field.theirs[0]));
+      for (const Field& field : layout.list_fields)
+        in_list.push_back(place_in(&list->child(0), field.theirs[0]));
       if (!in_list.empty()) {
         US_REQUIRE(in_list[0].column != nullptr,
                    fmt::format("{}: column \"{}\": expected structs with \"{}\", got {}", path,

@@ -1,5 +1,5 @@
-// Validated rows as bytes in spill files: u32 length, then the fields. One row has one encoding, so that bytes
-// order ties the same in every run. Views point into the bytes that were decoded.
+// Validated rows as bytes in spill files: u32 length, then the fields. One row has one encoding, so that
+// bytes order ties the same in every run. Views point into the bytes that were decoded.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace uniscale::ingest {
 
 using Declared = std::vector<schema::DeclaredColumn>;
 
-enum class RecordKind : uint8_t { Request, Candidate, Impression, Event, Item, User };
+enum class RecordKind : uint8_t { Request, Candidate, Event, Item, User };
 
 struct CandidateRecord {
   std::string_view item_id;
@@ -49,7 +49,9 @@ class RecordWriter {
   void byte(uint8_t value) { out_.push_back(static_cast<char>(value)); }
   void fixed(const void* data, size_t size) { out_.append(static_cast<const char*>(data), size); }
   template <class T>
-  void value(T number) { fixed(&number, sizeof(number)); }
+  void value(T number) {
+    fixed(&number, sizeof(number));
+  }
   // data() null = null.
   void text(std::string_view text) {
     byte(text.data() == nullptr ? 0 : 1);

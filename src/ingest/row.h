@@ -38,11 +38,11 @@ struct Field {
 
 struct Layout {
   TableKind table = TableKind::Requests;
-  std::vector<Field> fields;             // fixed columns in the order of docs/ingest.md, then declared ones
+  std::vector<Field> fields;  // fixed columns in the order of docs/ingest.md, then declared ones
   std::vector<schema::DeclaredColumn> declared;
-  std::vector<Field> list_fields;        // requests: item_id, position, score, declared ones
+  std::vector<Field> list_fields;  // requests: item_id, position, score, declared ones
   std::vector<schema::DeclaredColumn> list_declared;
-  Field list;                            // requests: candidates; items: embedding
+  Field list;  // requests: candidates; items: embedding
   size_t num_fixed() const { return fields.size() - declared.size(); }
 };
 
@@ -65,7 +65,8 @@ struct RawRow {
 // What readers call. `bad` takes rows that cannot be read as a row at all.
 struct RowVisitor {
   std::function<void(const RawRow&)> row;
-  std::function<void(int64_t number, std::string_view reason, std::string_view message, std::string_view raw)> bad;
+  std::function<void(int64_t number, std::string_view reason, std::string_view message, std::string_view raw)>
+      bad;
   std::function<void(std::string_view rule)> repaired;
 };
 

@@ -24,8 +24,7 @@ class ShapeMaker {
     const std::string key = "candidates." + name;
     known_.push_back(key);
     const auto it = source_.columns.find(key);
-    shape_.candidates.push_back(
-        {name, {it == source_.columns.end() ? name : it->second}, required});
+    shape_.candidates.push_back({name, {it == source_.columns.end() ? name : it->second}, required});
   }
   void list(const std::string& name) {
     shape_.list_name = name;

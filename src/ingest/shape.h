@@ -1,4 +1,5 @@
-// Which columns a source has: ours, where they stand in the raw row, which must be there. Values; thread-safe.
+// Which columns a source has: ours, where they stand in the raw row, which must be there. Values;
+// thread-safe.
 #pragma once
 
 #include <string>
@@ -41,9 +42,9 @@ enum UserSlot { kUserId, kUserTs, kUserFixed };
 struct Shape {
   Kind kind = Kind::Requests;
   std::vector<Field> fields;
-  std::vector<Field> candidates;           // fields of a nested candidate
-  std::vector<std::string> list_paths;     // where the nested candidates or the embedding stand
-  std::string list_name;                   // "candidates", "embedding" or "": no list
+  std::vector<Field> candidates;        // fields of a nested candidate
+  std::vector<std::string> list_paths;  // where the nested candidates or the embedding stand
+  std::string list_name;                // "candidates", "embedding" or "": no list
 };
 
 // Throws UserError if `source.columns` names a column that the table does not have.

@@ -25,7 +25,8 @@ void Spill::write_out(const std::string& key, One& one) {
   if (one.buffer.empty()) return;
   const std::string path = folder_ + "/" + key;
   std::FILE* file = std::fopen(path.c_str(), "ab");
-  const bool is_written = file != nullptr && std::fwrite(one.buffer.data(), 1, one.buffer.size(), file) == one.buffer.size();
+  const bool is_written =
+      file != nullptr && std::fwrite(one.buffer.data(), 1, one.buffer.size(), file) == one.buffer.size();
   const bool is_closed = file != nullptr && std::fclose(file) == 0;
   if (!is_written || !is_closed) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
   buffered_ -= static_cast<int64_t>(one.buffer.size());

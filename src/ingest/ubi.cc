@@ -10,8 +10,9 @@ namespace uniscale::ingest {
 namespace {
 
 const config::StringMap& default_actions() {
-  static const config::StringMap actions{{"item_click", "click"}, {"product_click", "click"}, {"click_through", "click"},
-                                         {"add_to_cart", "cart"}, {"buy", "purchase"},        {"checkout", "purchase"}};
+  static const config::StringMap actions{{"item_click", "click"},    {"product_click", "click"},
+                                         {"click_through", "click"}, {"add_to_cart", "cart"},
+                                         {"buy", "purchase"},        {"checkout", "purchase"}};
   return actions;
 }
 
@@ -40,24 +41,34 @@ const JsonValue* bulk_action(const JsonValue& doc, std::string& verb) {
 
 class UbiFile {
  public:
-  UbiFile(const SourceOptions& source, const schema::LogSchema& schema, const Emit& emit, const Count& repaired,
-          const Count& skipped)
+  UbiFile(const SourceOptions& source, const schema::LogSchema& schema, const Emit& emit,
+          const Count& repaired, const Count& skipped)
       : source_(with_defaults(source, schema)),
         requests_layout_(bare_layout(TableKind::Requests, schema)),
         candidates_layout_(bare_layout(TableKind::Candidates, schema)),
         events_layout_(bare_layout(TableKind::Events, schema)),
         requests_(requests_layout_, source_, emit, repaired),
-        candidates_(candidates_layout_, source_, [emit](RecordKind, std::string_view key, std::string_view bytes) {
-          emit(RecordKind::Impression, key, bytes);
-        }, repaired),
+        candidates_(
+            candidates_layout_, source_,
+            [emit](RecordKind, std::string_view key, std::string_view bytes) {
+              LooseCandidate loose = read_loose(bytes);
+              loose.is_impression = true;
+              RecordWriter out;
+              write_loose(out, loose);
+              emit(RecordKind::Candidate, key, out.bytes());
+            },
+            repaired),
         events_(events_layout_, source_, emit, repaired),
         skipped_(skipped) {}
 
   void document(const JsonValue& doc, std::string_view index, const std::string& id, RawRow& base) {
-    const bool is_event = index.find("ubi_events") != std::string_view::npos ||
-                          (index.find("ubi_queries") == std::string_view::npos && doc.contains("action_name"));
-    if (is_event) event(doc, id, base);
-    else query(doc, base);
+    const bool is_event =
+        index.find("ubi_events") != std::string_view::npos ||
+        (index.find("ubi_queries") == std::string_view::npos && doc.contains("action_name"));
+    if (is_event)
+      event(doc, id, base);
+    else
+      query(doc, base);
   }
 
  private:
@@ -115,7 +126,8 @@ class UbiFile {
     row.list_state = ListState::Absent;
     row.list_size = 0;
     const Cell action = first_of(doc, {"action_name"});
-    const Cell item = first_of(doc, {"event_attributes.object.object_id", "event_attributes.object_id", "object_id"});
+    const Cell item =
+        first_of(doc, {"event_attributes.object.object_id", "event_attributes.object_id", "object_id"});
     if (item.is_null() && !action.is_null()) {
       skipped_("ubi_event_without_item");
       return;
@@ -140,7 +152,9 @@ class UbiFile {
     row.cells.assign(events_layout_.fields.size(), {});
     // Documents without an id of their own are named by their content: copies of one event meet.
     std::string name = id;
-    if (name.empty()) name = fmt::format("ubi:{}", base::hex64(base::stable_hash(0, doc.dump(-1, ' ', false, JsonValue::error_handler_t::replace))));
+    if (name.empty())
+      name = fmt::format("ubi:{}", base::hex64(base::stable_hash(
+                                       0, doc.dump(-1, ' ', false, JsonValue::error_handler_t::replace))));
     const Cell own = first_of(doc, {"event_id"});
     row.cells[0] = own.is_null() ? Cell::of_text(name) : own;
     row.cells[2] = action;
@@ -183,8 +197,8 @@ void read_ubi(const std::string& path, const SourceOptions& source, const schema
     JsonValue doc;
     std::string why;
     if (!parse_row_json(line, doc, why) || !doc.is_object()) {
-      visitor.bad(row.number, lines.is_unfinished() ? "truncated" : "json", why.empty() ? "expected an object" : why,
-                  line);
+      visitor.bad(row.number, lines.is_unfinished() ? "truncated" : "json",
+                  why.empty() ? "expected an object" : why, line);
       index.clear();
       id.clear();
       continue;
@@ -200,7 +214,8 @@ void read_ubi(const std::string& path, const SourceOptions& source, const schema
       continue;
     }
     const JsonValue* inner = &doc;
-    if (const JsonValue* source_doc = json_at(doc, "_source"); source_doc != nullptr && source_doc->is_object()) {
+    if (const JsonValue* source_doc = json_at(doc, "_source");
+        source_doc != nullptr && source_doc->is_object()) {
       inner = source_doc;
       if (const JsonValue* at = json_at(doc, "_index"); at != nullptr && at->is_string()) index = *at;
       if (const JsonValue* at = json_at(doc, "_id"); at != nullptr && at->is_string()) id = *at;

@@ -1,5 +1,5 @@
-// UBI 1.0 – 1.3 (docs/decisions/ubi.md): ubi_queries and ubi_events as plain NDJSON documents, wrapped hits or
-// bulk format, mixed in one file or not.
+// UBI 1.0 – 1.3 (docs/decisions/ubi.md): ubi_queries and ubi_events as plain NDJSON documents, wrapped hits
+// or bulk format, mixed in one file or not.
 #pragma once
 
 #include <string>
