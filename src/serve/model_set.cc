@@ -81,29 +81,28 @@ void ModelSet::refresh() {
     return;
   }
   for (const std::string& name : names) {
-    std::optional<int64_t> version = std::nullopt;
+    int64_t version = 0;  // 0: CURRENT could not be read
     try {
-      version = bundle::current_version(repository_, name);
-      if (!version) continue;
+      version = bundle::current_version(repository_, name).value_or(0);
+      if (version == 0) continue;
       const auto serving = find(name);
-      if ((serving && serving->version == *version) ||
-          (refused_.contains(name) && refused_[name] == *version))
+      if ((serving && serving->version == version) || (refused_.contains(name) && refused_[name] == version))
         continue;
-      auto model = load_model(fmt::format("{}/{}/{}", repository_, name, *version), name);
+      auto model = load_model(fmt::format("{}/{}/{}", repository_, name, version), name);
       {
         const std::scoped_lock lock(mutex_);
         models_[name] = std::move(model);
       }
       refused_.erase(name);
       metrics_.count_load(name, true);
-      metrics_.set_model(name, *version);
-      log_event("info", "model_loaded", {{"model", name}, {"version", *version}});
+      metrics_.set_model(name, version);
+      log_event("info", "model_loaded", {{"model", name}, {"version", version}});
     } catch (const std::exception& error) {
-      if (version) refused_[name] = *version;
+      if (version > 0) refused_[name] = version;
       metrics_.count_load(name, false);
       log_event("error", "model_refused",
                 {{"model", name},
-                 {"version", version ? json::Value(*version) : json::Value(nullptr)},
+                 {"version", version > 0 ? json::Value(version) : json::Value(nullptr)},
                  {"error", base::full_message(error)}});
     }
   }
