@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -7,194 +8,193 @@
 namespace uniscale::config {
 namespace {
 
-struct Demo {
-  int64_t count = 3;
-  double rate = 0.5;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+struct Sample {
+  double ratio = 2.0;
+  int64_t cap = 100;
+  base::Duration window{30 * base::kMinuteMs};
   std::string mode = "fast";
-  base::Duration window{base::kDayMs};
+  std::vector<std::string> names = {"a"};
+  StringMap types;
   bool on = true;
-  std::vector<std::string> names = {"a", "b"};
-  std::vector<double> boundaries;
-  StringMap columns;
-  DoubleMap weights;
-  bool operator==(const Demo &) const = default;
 };
-struct Part {
+
+struct Item {
   std::string name;
   int64_t size = 1;
-  bool operator==(const Part &) const = default;
 };
 
-const Section<Demo> &demo_section() {
-  static const auto section =
-      Section<Demo>("demo", "A demo")
-          .field("count", &Demo::count, "how many",
-                 {.min = 1, .max = 10, .unit = "rows"})
-          .field("rate", &Demo::rate, "how fast", {.min = 0})
-          .field("mode", &Demo::mode, "which way",
-                 {.choices = {"fast", "exact"}})
-          .field("window", &Demo::window, "how long", {.source = "es3.md §3"})
-          .field("on", &Demo::on, "whether")
-          .field("names", &Demo::names, "who")
-          .field("boundaries", &Demo::boundaries, "where")
-          .field("columns", &Demo::columns, "what")
-          .field("weights", &Demo::weights, "how much");
-  return section;
-}
-const ArraySection<Part> &part_section() {
-  static const auto section =
-      ArraySection<Part>("part", "Parts")
-          .field("name", &Part::name, "its name", {.required = true})
-          .field("size", &Part::size, "its size", {.max = 9});
-  return section;
+const Section<Sample>& sample_section() {
+  static const auto s = Section<Sample>("sample", "A sample")
+                            .field("ratio", &Sample::ratio, "a ratio", {.min = 0, .source = "a paper §1"})
+                            .field("cap", &Sample::cap, "a cap", {.min = 1, .max = 1000, .unit = "rows"})
+                            .field("window", &Sample::window, "a window")
+                            .field("mode", &Sample::mode, "a mode", {.choices = {"fast", "slow"}})
+                            .field("names", &Sample::names, "names")
+                            .field("types", &Sample::types, "types")
+                            .field("on", &Sample::on, "a switch");
+  return s;
 }
 
-struct All {
-  Demo demo;
-  std::vector<Part> parts;
-  std::vector<Binding> bindings() {
-    return {{&demo_section(), &demo}, {&part_section(), &parts}};
+const ArraySection<Item>& item_section() {
+  static const auto s = ArraySection<Item>("item", "Items")
+                            .field("name", &Item::name, "its name", {.required = true})
+                            .field("size", &Item::size, "its size", {.min = 0});
+  return s;
+}
+
+struct Bound {
+  Sample sample;
+  std::vector<Item> items;
+  std::vector<Binding> bindings() { return {{&sample_section(), &sample}, {&item_section(), &items}}; }
+  void load(const std::string& text, const std::vector<std::string>& sets = {}) {
+    load_text(text, "run.toml", sets, bindings());
   }
 };
 
-All read(const std::string &text,
-         const std::vector<std::string> &overrides = {}) {
-  All all;
-  load_text(text, "run.toml", overrides, all.bindings());
-  return all;
+TEST(Config, ReadsEveryType) {
+  Bound b;
+  b.load(
+      "[sample]\nratio = 3\ncap = 7\nwindow = \"2h\"\nmode = \"slow\"\nnames = [\"x\", \"y\"]\ntypes = { p = "
+      "\"double\" }\non = false\n"
+      "[[item]]\nname = \"first\"\n[[item]]\nname = \"second\"\nsize = 4\n");
+  EXPECT_EQ(b.sample.ratio, 3.0);
+  EXPECT_EQ(b.sample.cap, 7);
+  EXPECT_EQ(b.sample.window.ms, 2 * base::kHourMs);
+  EXPECT_EQ(b.sample.mode, "slow");
+  EXPECT_THAT(b.sample.names, testing::ElementsAre("x", "y"));
+  EXPECT_EQ(b.sample.types.at("p"), "double");
+  EXPECT_FALSE(b.sample.on);
+  ASSERT_EQ(b.items.size(), 2U);
+  EXPECT_EQ(b.items[1].size, 4);
 }
 
-std::string error_of(const std::string &text,
-                     const std::vector<std::string> &overrides = {}) {
+TEST(Config, ThreeMistakesGiveThreeMessagesWithPositions) {
+  Bound b;
   try {
-    read(text, overrides);
-  } catch (const base::UserError &error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-TEST(Config, ThreeMistakesGiveThreeMessagesWithPlaces) {
-  EXPECT_EQ(error_of("[demo]\ncuont = 4\n  rate = -1\nwindow = \"3 day\"\n"),
-            "run.toml:2:9: demo.cuont: unknown key; did you mean \"count\"?\n"
-            "run.toml:3:10: demo.rate: expected a number at least 0, got -1\n"
-            "run.toml:4:10: demo.window: expected a duration like \"3d\", got "
-            "\"3 day\"");
-}
-
-TEST(Config, EveryTypeComplains) {
-  EXPECT_EQ(error_of("[demo]\ncount = 11"),
-            "run.toml:2:9: demo.count: expected an integer in 1 … 10, got 11");
-  EXPECT_EQ(error_of("[demo]\ncount = 1.5"),
-            "run.toml:2:9: demo.count: expected an integer in 1 … 10, got 1.5");
-  EXPECT_EQ(
-      error_of("[demo]\nmode = \"slow\""),
-      "run.toml:2:8: demo.mode: expected one of fast, exact, got \"slow\"");
-  EXPECT_EQ(error_of("[demo]\non = 1"),
-            "run.toml:2:6: demo.on: expected true or false, got 1");
-  EXPECT_EQ(error_of("[demo]\nrate = nan"),
-            "run.toml:2:8: demo.rate: expected a number at least 0, got nan");
-  EXPECT_EQ(
-      error_of("[demo]\nnames = [1]"),
-      "run.toml:2:9: demo.names: expected an array of strings, got an array");
-  EXPECT_EQ(error_of("[demo]\ncolumns = 3"),
-            "run.toml:2:11: demo.columns: expected a table of strings, got 3");
-  EXPECT_EQ(
-      error_of("[demo]\nwindow = 3"),
-      "run.toml:2:10: demo.window: expected a duration like \"3d\", got 3");
-}
-
-TEST(Config, SectionsThatAreNot) {
-  EXPECT_EQ(error_of("[dmeo]\n"),
-            "run.toml:1:1: dmeo: unknown section; did you mean \"demo\"?");
-  EXPECT_EQ(error_of("[part]\nname = \"x\"\n"),
-            "run.toml:1:1: part: expected [[array of tables]], got a table");
-  EXPECT_EQ(error_of("demo = 3\n"),
-            "run.toml:1:8: demo: expected a [table], got an integer");
-  EXPECT_EQ(error_of("[[part]]\nsize = 3\n"),
-            "run.toml:1:1: part[0].name: missing; expected a string");
-}
-
-TEST(Config, BrokenTomlNamesThePlace) {
-  EXPECT_TRUE(error_of("[demo]\ncount = = 3\n")
-                  .starts_with("run.toml:2:9: not valid TOML: "));
-}
-
-TEST(Config, SetOverridesTheFile) {
-  const All all = read("[demo]\ncount = 4\nmode = \"exact\"\n",
-                       {"demo.count=7", "demo.window=2h",
-                        "demo.columns.price=double", "demo.names=[\"z\"]"});
-  EXPECT_EQ(all.demo.count, 7);
-  EXPECT_EQ(all.demo.mode, "exact");
-  EXPECT_EQ(all.demo.window.ms, 2 * base::kHourMs);
-  EXPECT_EQ(all.demo.columns.at("price"), "double");
-  EXPECT_EQ(all.demo.names, std::vector<std::string>{"z"});
-  EXPECT_EQ(error_of("", {"demo.count=0"}),
-            "--set demo.count: expected an integer in 1 … 10, got 0");
-  EXPECT_EQ(error_of("", {"demo.cuont=1"}),
-            "--set demo.cuont: unknown key; did you mean \"count\"?");
-  EXPECT_EQ(error_of("", {"count"}), "--set count: expected key=value");
-  EXPECT_EQ(error_of("[demo]\ncount = 1", {"demo.count.x=1"}),
-            "--set demo.count.x=1: demo.count is not a table");
-}
-
-TEST(Config, ResolvedTextReadsBackTheSame) {
-  All all =
-      read("[demo]\nrate = 1e-300\nnames = [\"q\\\"uo\\\\te\", "
-           "\"tab\\t\"]\nboundaries = [1, -2.5]\n"
-           "columns = { \"a b\" = \"x\" }\nweights = { click = 1 }\nwindow = "
-           "\"90m\"\n"
-           "[[part]]\nname = \"one\"\n[[part]]\nname = \"two\"\nsize = 9\n");
-  const std::string text = resolved_text(all.bindings());
-  All again = read(text);
-  EXPECT_EQ(again.demo, all.demo);
-  EXPECT_EQ(again.parts, all.parts);
-  EXPECT_EQ(resolved_text(again.bindings()), text);
-  EXPECT_EQ(all.parts.size(), 2U);
-  EXPECT_EQ(all.demo.boundaries, (std::vector<double>{1, -2.5}));
-}
-
-TEST(Config, DefaultsStandWithoutAFile) {
-  All all;
-  load("", {}, all.bindings());
-  EXPECT_EQ(all.demo, Demo{});
-  try {
-    load("/nowhere/run.toml", {}, all.bindings());
+    b.load("[sample]\nwindow = \"3 day\"\nration = 1.0\n\ncap = 0\n");
     FAIL();
-  } catch (const base::UserError &error) {
-    EXPECT_EQ(std::string(error.what()), "/nowhere/run.toml: no such file");
+  } catch (const base::UserError& error) {
+    EXPECT_STREQ(error.what(),
+                 "run.toml:2:10: sample.window: expected a duration like \"3d\", got \"3 day\"\n"
+                 "run.toml:3:10: sample.ration: unknown key; did you mean \"ratio\"?\n"
+                 "run.toml:5:7: sample.cap: expected an integer in 1 … 1000, got 0");
   }
+}
+
+TEST(Config, UnknownSectionNamesTheNearest) {
+  Bound b;
+  EXPECT_THAT([&] { b.load("[sampel]\ncap = 1\n"); },
+              ThrowsMessage<base::UserError>(HasSubstr("unknown section; did you mean \"sample\"?")));
+}
+
+TEST(Config, WrongKindsOfSection) {
+  Bound b;
+  EXPECT_THAT([&] { b.load("[item]\nname = \"x\"\n"); },
+              ThrowsMessage<base::UserError>(HasSubstr("expected [[array of tables]], got a table")));
+  EXPECT_THAT([&] { b.load("sample = 3\n"); },
+              ThrowsMessage<base::UserError>(HasSubstr("expected a [table], got an integer")));
+}
+
+TEST(Config, SyntaxErrorHasItsPlace) {
+  Bound b;
+  EXPECT_THAT([&] { b.load("[sample]\ncap = = 3\n"); },
+              ThrowsMessage<base::UserError>(HasSubstr("run.toml:2:")));
+}
+
+TEST(Config, MissingRequiredKey) {
+  Bound b;
+  EXPECT_THAT([&] { b.load("[[item]]\nsize = 1\n"); },
+              ThrowsMessage<base::UserError>(HasSubstr("item[0].name: missing; expected a string")));
+}
+
+TEST(Config, ChoicesAreListed) {
+  Bound b;
+  EXPECT_THAT(
+      [&] { b.load("[sample]\nmode = \"medium\"\n"); },
+      ThrowsMessage<base::UserError>(HasSubstr("sample.mode: expected one of fast, slow, got \"medium\"")));
+}
+
+TEST(Config, OverridesWinAndMayBeBareWords) {
+  Bound b;
+  b.load("[sample]\ncap = 7\n",
+         {"sample.cap=9", "sample.mode=slow", "sample.window=5m", "sample.names=[\"q\"]"});
+  EXPECT_EQ(b.sample.cap, 9);
+  EXPECT_EQ(b.sample.mode, "slow");
+  EXPECT_EQ(b.sample.window.ms, 5 * base::kMinuteMs);
+  EXPECT_THAT(b.sample.names, testing::ElementsAre("q"));
+  EXPECT_THAT([&] { b.load("", {"sample.cap"}); },
+              ThrowsMessage<base::UserError>(HasSubstr("--set sample.cap: expected key=value")));
+  EXPECT_THAT([&] { b.load("", {"sample.kap=3"}); },
+              ThrowsMessage<base::UserError>(HasSubstr("--set sample.kap: unknown key")));
+}
+
+TEST(Config, ABareDateIsItsText) {
+  Bound b;
+  b.load("[sample]\nmode = \"fast\"\nnames = [2026-03-01]\n");
+  EXPECT_THAT(b.sample.names, testing::ElementsAre("2026-03-01"));
+}
+
+TEST(Config, ResolvedTextReadsBackAsItself) {
+  Bound b;
+  b.load(
+      "[sample]\nratio = 0.1\nmode = \"slow\"\ntypes = { \"a.b\" = \"x \\\"y\\\"\" }\n[[item]]\nname = "
+      "\"n\\n\\u0001\"\n");
+  const std::string text = resolved_text(b.bindings());
+  Bound again;
+  again.load(text);
+  EXPECT_EQ(resolved_text(again.bindings()), text);
+  EXPECT_EQ(again.sample.types.at("a.b"), "x \"y\"");
+  EXPECT_EQ(again.items[0].name, std::string("n\n\x01"));
 }
 
 TEST(Config, ExplainAndReference) {
-  const std::vector<const AnySection *> sections = {&demo_section(),
-                                                    &part_section()};
-  EXPECT_EQ(explain(sections, "demo.window"),
-            "demo.window\n  how long\n  type: a duration like \"3d\"\n  "
-            "default: \"1d\"\n  source: es3.md §3\n");
-  EXPECT_EQ(explain(sections, "demo.count"),
-            "demo.count\n  how many\n  type: an integer in 1 … 10\n  default: "
-            "3\n  unit: rows\n");
-  EXPECT_EQ(explain(sections, "part.name"), explain(sections, "part[].name"));
-  try {
-    explain(sections, "demo.windw");
-    FAIL();
-  } catch (const base::UserError &error) {
-    EXPECT_EQ(std::string(error.what()),
-              "config: no key \"demo.windw\"; did you mean \"demo.window\"?");
-  }
-  const std::string page = reference_page(sections);
-  EXPECT_NE(page.find("## `[demo]`: A demo"), std::string::npos);
-  EXPECT_NE(page.find("## `[[part]]`: Parts"), std::string::npos);
-  EXPECT_NE(page.find("how many [rows]"), std::string::npos);
-  EXPECT_NE(page.find("(es3.md §3)"), std::string::npos);
+  const std::vector<const AnySection*> sections = {&sample_section(), &item_section()};
+  EXPECT_THAT(explain(sections, "sample.cap"),
+              testing::AllOf(HasSubstr("default: 100"), HasSubstr("unit: rows"), HasSubstr("in 1 … 1000")));
+  EXPECT_THAT(explain(sections, "item.size"), HasSubstr("its size"));
+  EXPECT_THAT([&] { explain(sections, "sample.kap"); },
+              ThrowsMessage<base::UserError>(HasSubstr("did you mean \"sample.cap\"?")));
+  EXPECT_THAT(reference_page(sections),
+              testing::AllOf(HasSubstr("## `[sample]`: A sample"), HasSubstr("## `[[item]]`: Items"),
+                             HasSubstr("(a paper §1)")));
 }
 
-TEST(Config, NearestNameKeepsAway) {
-  EXPECT_EQ(nearest_name("windw", {"window", "mode"}), "window");
-  EXPECT_EQ(nearest_name("zzzzzz", {"window", "mode"}), std::nullopt);
-  EXPECT_EQ(nearest_name("x", {}), std::nullopt);
+TEST(Config, NearestNameGivesUpOnStrangers) {
+  EXPECT_EQ(nearest_name("unexposed_rato", {"unexposed_ratio", "cap"}), "unexposed_ratio");
+  EXPECT_EQ(nearest_name("completely_different", {"cap", "ratio"}), std::nullopt);
 }
 
-} // namespace
-} // namespace uniscale::config
+TEST(Config, EveryTypeSaysWhatItWanted) {
+  const auto error_of = [](const std::string& line, const std::vector<std::string>& sets = {}) {
+    Bound b;
+    try {
+      b.load("[sample]\n" + line + "\n", sets);
+    } catch (const base::UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(error_of("cap = 1.5"), "run.toml:2:7: sample.cap: expected an integer in 1 … 1000, got 1.5");
+  EXPECT_EQ(error_of("on = 1"), "run.toml:2:6: sample.on: expected true or false, got 1");
+  EXPECT_EQ(error_of("ratio = nan"), "run.toml:2:9: sample.ratio: expected a number at least 0, got nan");
+  EXPECT_EQ(error_of("names = [1]"),
+            "run.toml:2:9: sample.names: expected an array of strings, got an array");
+  EXPECT_EQ(error_of("types = 3"), "run.toml:2:9: sample.types: expected a table of strings, got 3");
+  EXPECT_EQ(error_of("window = 3"), "run.toml:2:10: sample.window: expected a duration like \"3d\", got 3");
+  EXPECT_EQ(error_of("cap = 1", {"sample.cap.x=1"}), "--set sample.cap.x=1: sample.cap is not a table");
+}
+
+TEST(Config, WithoutAFileDefaultsStand) {
+  Bound b;
+  load("", {}, b.bindings());
+  EXPECT_EQ(b.sample.cap, 100);
+  EXPECT_TRUE(b.items.empty());
+  EXPECT_THAT([&] { load("no-such-folder/run.toml", {}, b.bindings()); },
+              ThrowsMessage<base::UserError>("no-such-folder/run.toml: no such file"));
+}
+
+}  // namespace
+}  // namespace uniscale::config
