@@ -1,6 +1,7 @@
 #include "bundle/entity_table.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -17,7 +18,7 @@ namespace {
 class EntityTableFile : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "entity_table_test";
+    folder_ = testing::TempDir() + "entity_table_test_" + std::to_string(::getpid());
     std::filesystem::remove_all(folder_);
     base::make_directories(folder_);
     path_ = folder_ + "/items.table";
