@@ -1,5 +1,6 @@
 // The bundle ③: an immutable version directory with everything that scoring needs (serving.md §4).
-//   <repo>/<model>/<version>/{manifest.json, config.toml, feature_spec.json, weights.safetensors, items.table, users.table,
+//   <repo>/<model>/<version>/{manifest.json, config.toml, feature_spec.json, weights.safetensors,
+//   items.table, users.table,
 //                             golden.jsonl}     <repo>/<model>/CURRENT
 // Publishing: write aside, sync files and folder, rename, sync the parent, flip CURRENT by rename.
 #pragma once
@@ -18,15 +19,15 @@ namespace uniscale::bundle {
 inline constexpr int64_t kFormatVersion = 1;
 
 struct Manifest {
-  std::string model;         // repository name, [A-Za-z0-9][A-Za-z0-9._-]{0,63}
+  std::string model;  // repository name, [A-Za-z0-9][A-Za-z0-9._-]{0,63}
   int64_t version = 0;
-  std::string architecture;  // "dlrm_mlp", "hhsft" …
-  json::Value architecture_options;   // what runtime needs to rebuild the layers: widths, counts
+  std::string architecture;          // "dlrm_mlp", "hhsft" …
+  json::Value architecture_options;  // what runtime needs to rebuild the layers: widths, counts
   std::string feature_spec_fingerprint;
   std::map<std::string, double> score_weights;  // scores = Π head^w, by task name; default {click: 1}
-  double golden_tolerance = 1e-5;     // |Δ probability|
+  double golden_tolerance = 1e-5;               // |Δ probability|
   std::string code_version;
-  json::Value training;               // provenance: sample fingerprints, step, metrics
+  json::Value training;  // provenance: sample fingerprints, step, metrics
 };
 
 // Files that the caller writes into `aside()` before `publish`.
@@ -39,16 +40,18 @@ class BundleWriter {
   BundleWriter& operator=(const BundleWriter&) = delete;
   const std::string& aside() const { return aside_; }
   int64_t version() const { return version_; }
-  // Hashes every file in aside() into manifest.json, publishes, flips CURRENT. Returns the version directory.
-  std::string publish(Manifest manifest);
+  // Hashes every file in aside() into its manifest.json: Bundle::open can read aside() now.
+  void write_manifest(const Manifest& manifest);
+  // write_manifest, publishes, flips CURRENT. Returns the version directory.
+  std::string publish(const Manifest& manifest);
 
  private:
   std::string repository_, model_, aside_;
   int64_t version_;
 };
 
-// An opened version directory: manifest parsed, every listed file present with the stated size (and hash, if `verify`), none a
-// link, none outside. Throws UserError.
+// An opened version directory: manifest parsed, every listed file present with the stated size (and hash, if
+// `verify`), none a link, none outside. Throws UserError.
 class Bundle {
  public:
   static Bundle open(const std::string& directory, bool verify = true);
@@ -64,7 +67,8 @@ class Bundle {
 };
 
 bool is_model_name(std::string_view name);
-// Version number in <repo>/<model>/CURRENT; nullopt if there is none. Throws UserError if it is not a positive integer.
+// Version number in <repo>/<model>/CURRENT; nullopt if there is none. Throws UserError if it is not a
+// positive integer.
 std::optional<int64_t> current_version(const std::string& repository, const std::string& model);
 std::vector<std::string> list_models(const std::string& repository);
 

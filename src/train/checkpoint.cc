@@ -28,6 +28,8 @@ bundle::DType dtype_of(const at::Tensor& tensor) {
       return bundle::DType::I32;
     case at::kLong:
       return bundle::DType::I64;
+    case at::kByte:
+      return bundle::DType::U8;
     default:
       break;
   }
@@ -83,16 +85,17 @@ void write_checkpoint(const std::string& output, int64_t step, const CheckpointF
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().filename().string().starts_with(".aside-")) fs::remove_all(entry.path(), error);
   }
+  // The same step again (a resumed run that stops at once): it stands there already.
+  if (base::file_exists(target + "/state.json")) return;
+  fs::remove_all(target, error);
   base::make_directories(aside);
   write_tensors(aside + "/weights.safetensors", files.weights);
   write_tensors(aside + "/optimizer.safetensors", files.optimizer);
+  write_tensors(aside + "/window.safetensors", files.window);
   base::write_file_atomically(aside + "/feature_spec.json", json::dump(files.feature_spec) + "\n");
   base::write_file_atomically(aside + "/config.toml", files.config);
   base::write_file_atomically(aside + "/state.json", json::dump(files.state) + "\n");
   base::sync_path(aside);
-  // The same step again (a resumed run that stops at once): the older one steps aside for the moment of the
-  // rename.
-  if (base::file_exists(target)) fs::remove_all(target);
   base::rename_durably(aside, target);
   const auto all = list_checkpoints(output);
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) fs::remove_all(all[i], error);

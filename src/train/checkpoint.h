@@ -1,5 +1,5 @@
-// Checkpoints: `<output>/checkpoints/step-<12 digits>/{weights,optimizer}.safetensors, feature_spec.json,
-// config.toml, state.json`, published by rename; a kill leaves the older ones.
+// Checkpoints: `<output>/checkpoints/step-<12 digits>/{weights,optimizer,window}.safetensors,
+// feature_spec.json, config.toml, state.json`, published by rename; a kill leaves the older ones.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,9 +20,11 @@ struct CheckpointFiles {
   json::Value feature_spec;
   std::vector<NamedState> weights;
   std::vector<NamedState> optimizer;
+  std::vector<NamedState> window;  // of the metrics, not yet logged
 };
 
-// Writes aside, syncs, renames; then removes all but the newest `keep`.
+// Writes aside, syncs, renames; then removes all but the newest `keep`. A step that stands already is kept as
+// it is.
 void write_checkpoint(const std::string& output, int64_t step, const CheckpointFiles& files, int64_t keep);
 // Copies tensors by name into `targets` (same shapes and types); throws UserError naming what is missing or
 // differs.

@@ -104,6 +104,25 @@ json::Value heads_json(const std::vector<std::string>& tasks, const std::vector<
   return heads;
 }
 
+// The torch-free runtime must say what torch says, before anybody can see the version.
+void require_agreement(const runtime::Ranker& ranker, const feature::RequestBatch& batch,
+                       const std::vector<std::vector<float>>& expected, double tolerance, size_t request) {
+  runtime::Workspace workspace;
+  runtime::Scores scores;
+  ranker.score(batch, workspace, scores);
+  for (size_t t = 0; t < expected.size(); ++t) {
+    for (size_t c = 0; c < expected[t].size(); ++c) {
+      const double want = expected[t][c], got = scores.heads.at(t).at(c);
+      // Written so that NaN fails.
+      US_CHECK(
+          std::abs(want - got) <= tolerance,
+          fmt::format("golden request {}, {} of candidate {}: torch scores {}, the runtime {}; nothing was "
+                      "published",
+                      request, ranker.heads()[t], c, want, got));
+    }
+  }
+}
+
 }  // namespace
 
 std::string export_bundle(const RunSpec& run, TrainedModel& model) {
@@ -126,6 +145,8 @@ std::string export_bundle(const RunSpec& run, TrainedModel& model) {
   const auto rules = runtime::sequences_from_json(sequences, "sequence");
   const Scorer scorer = torch_scorer(model);
   std::string golden;
+  std::vector<feature::RequestBatch> batches;
+  std::vector<std::vector<std::vector<float>>> expected;
   for (runtime::RawRequest& raw :
        sample_requests(run.dataset, run.schema, run.sequences, options.golden_requests)) {
     runtime::keep_known(*model.spec, raw);
@@ -136,8 +157,10 @@ std::string export_bundle(const RunSpec& run, TrainedModel& model) {
     runtime::MissingReport missing;
     runtime::to_batch(runtime::raw_request_from_json(request, model.spec->search_domain(), "golden request"),
                       *model.spec, rules, nullptr, nullptr, false, batch, missing);
+    expected.push_back(scorer(batch));
+    batches.push_back(std::move(batch));
     golden +=
-        json::dump({{"request", request}, {"heads", heads_json(model.model->tasks(), scorer(batch))}}, -1) +
+        json::dump({{"request", request}, {"heads", heads_json(model.model->tasks(), expected.back())}}, -1) +
         "\n";
   }
   US_REQUIRE(!golden.empty(), "no request of the search domain to make golden requests of");
@@ -151,7 +174,11 @@ std::string export_bundle(const RunSpec& run, TrainedModel& model) {
   manifest.score_weights = options.score_weights;
   manifest.code_version = base::kVersion;
   manifest.training = {{"step", model.step}, {"samples", model.sample_fingerprint}};
-  return writer.publish(std::move(manifest));
+  writer.write_manifest(manifest);
+  const auto ranker = runtime::load_ranker(bundle::Bundle::open(writer.aside()));
+  for (size_t i = 0; i < batches.size(); ++i)
+    require_agreement(*ranker, batches[i], expected[i], manifest.golden_tolerance, i);
+  return writer.publish(manifest);
 }
 
 }  // namespace uniscale::train

@@ -6,52 +6,45 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/threads.h"
-#include "base/time.h"
-#include "eval/metrics.h"
 #include "model/embedding_tables.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
-#include "train/event_file.h"
 #include "train/losses.h"
+#include "train/metrics_log.h"
 #include "train/optimizers.h"
 
 namespace uniscale::train {
 namespace {
 
-// What the log line between two flushes is made of.
-struct Window {
-  int64_t steps = 0;
-  int64_t candidates = 0;
-  double loss = 0;
-  double gradient_norm = 0;
-  std::vector<double> task_loss;
-  std::vector<float> scores;
-  std::vector<uint8_t> labels;
-  double begin_s = base::wall_seconds();
-};
+// What decides which rows the batches hold: a cursor means nothing under other options.
+json::Value reading_json(const dataset::Options& options) {
+  json::Value value;
+  value["origins"] = options.origins;
+  value["domains"] = options.domains;
+  value["label_sources"] = options.label_sources;
+  value["order"] = options.order;
+  value["seed"] = options.seed;
+  value["batch_candidates"] = options.batch_candidates;
+  return value;
+}
 
-// metrics.jsonl keeps the lines up to `step`: what a killed run wrote after its last checkpoint will be
-// written again.
-void truncate_metrics(const std::string& path, int64_t step) {
-  if (!base::file_exists(path)) return;
-  std::string kept;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) {
-    try {
-      const json::Value value = json::parse(line, path);
-      if (json::int_member(value, "step", path) <= step) kept += line + "\n";
-    } catch (const base::UserError&) {
-      // A line that was cut by a kill.
-    }
+// The spec as configured: fitted statistics are the checkpoint's own.
+json::Value without_statistics(json::Value spec) {
+  for (json::Value& feature : spec["features"]) {
+    feature.erase("mean");
+    feature.erase("inverse_stddev");
   }
-  base::write_file_atomically(path, kept);
+  return spec;
+}
+
+bool is_finite(const at::Tensor& tensor) {
+  // The sum decides almost always, and reads the memory once.
+  return std::isfinite(tensor.sum().item<double>()) || at::isfinite(tensor).all().item<bool>();
 }
 
 std::string batch_dump(const feature::RequestBatch& batch, const feature::FeatureSpec& spec, int64_t step,
@@ -76,6 +69,9 @@ std::string batch_dump(const feature::RequestBatch& batch, const feature::Featur
   value["features"] = std::move(features);
   return json::dump(value);
 }
+
+// Candidates of a request, where the cost of its own side is spread over them.
+constexpr double kTypicalCandidates = 50;
 
 class Loop {
  public:
@@ -106,7 +102,9 @@ class Loop {
     }
     US_REQUIRE(trained_.step > 0,
                fmt::format("{}: no sample passed the filters of [dataset]", run_.dataset.samples));
+    // The window that the end cuts is in the checkpoint still open: a longer run goes on with it.
     checkpoint();
+    flush();
     return std::move(trained_);
   }
 
@@ -114,27 +112,35 @@ class Loop {
   void prepare(bool resume) {
     const dataset::SampleSet set = dataset::describe(run_.dataset);
     trained_.sample_fingerprint = set.fingerprint;
+    num_requests_ = set.num_requests;
     const auto newest = newest_checkpoint(options_.output);
     US_REQUIRE(
         resume || !newest,
         fmt::format("{}: there is a checkpoint already: pass --resume to go on, or name another folder",
                     options_.output));
     base::make_directories(options_.output);
-    if (resume && newest) {
-      TrainedModel loaded = load_checkpoint(*newest, run_.model);
+    std::vector<std::string> sequences;
+    for (const schema::SequenceOptions& sequence : run_.sequences) sequences.push_back(sequence.name);
+    auto spec =
+        std::make_unique<feature::FeatureSpec>(run_.features, run_.tokens, run_.schema, sequences,
+                                               model::resolve_domains(run_.model, run_.schema.search_domain));
+    int64_t logged_step = -1;
+    if (newest) {
       const std::string path = *newest + "/state.json";
       const json::Value state = json::parse_file(path);
       US_REQUIRE(json::string_member(state, "samples", path) == set.fingerprint,
                  fmt::format("{}: the samples have changed since this checkpoint", *newest));
-      trained_ = std::move(loaded);
-      trained_.sample_fingerprint = set.fingerprint;
+      const json::Value &was = json::member(state, "reading", path), now = reading_json(run_.dataset);
+      US_REQUIRE(was == now,
+                 fmt::format("{}: [dataset] has changed since this checkpoint: expected {}, got {}", *newest,
+                             json::dump(was, -1), json::dump(now, -1)));
+      trained_ = load_checkpoint(*newest, run_.model);
+      US_REQUIRE(without_statistics(trained_.spec->to_json()) == without_statistics(spec->to_json()),
+                 fmt::format("{}: features, tokens or domains have changed since this checkpoint", *newest));
       cursor_ = dataset::Cursor::from_json(json::member(state, "cursor", path), path);
+      logged_step = json::int_member(state, "logged_step", path);
     } else {
-      std::vector<std::string> sequences;
-      for (const schema::SequenceOptions& sequence : run_.sequences) sequences.push_back(sequence.name);
-      trained_.spec = std::make_unique<feature::FeatureSpec>(
-          run_.features, run_.tokens, run_.schema, sequences,
-          model::resolve_domains(run_.model, run_.schema.search_domain));
+      trained_.spec = std::move(spec);
       dataset::fit_statistics(run_.dataset, *trained_.spec, options_.fit_requests);
       trained_.tables = std::make_unique<model::EmbeddingTables>(
           *trained_.spec, run_.model.embedding_init_stddev, run_.model.init_seed, at::kFloat);
@@ -142,12 +148,11 @@ class Loop {
     }
     dense_ = std::make_unique<DenseOptimizer>(trained_.model->parameters(), options_);
     sparse_ = std::make_unique<SparseOptimizer>(*trained_.tables, options_);
-    if (resume && newest) read_tensors(*newest + "/optimizer.safetensors", optimizer_state());
-    metrics_path_ = options_.output + "/metrics.jsonl";
-    truncate_metrics(metrics_path_, resume ? trained_.step : -1);
-    metrics_.open(metrics_path_, std::ios::app);
-    if (!metrics_) throw base::IoError(metrics_path_ + ": cannot be written");
-    events_ = std::make_unique<EventFile>(options_.output, trained_.step, wall_time_s());
+    log_ = std::make_unique<MetricsLog>(options_.output, trained_.model->tasks(), trained_.step, logged_step);
+    if (newest) {
+      read_tensors(*newest + "/optimizer.safetensors", optimizer_state());
+      log_->restore(*newest + "/window.safetensors");
+    }
   }
 
   void print_sizes() const {
@@ -157,7 +162,8 @@ class Loop {
         "{}: {} dense parameters, {} sparse; {:.3g} MFLOP a candidate forward ({:.3g} with the request side "
         "shared by 50)",
         run_.model.architecture, trained_.model->num_dense_parameters(), sparse,
-        trained_.model->flops_per_candidate(1) * 1e-6, trained_.model->flops_per_candidate(50) * 1e-6));
+        trained_.model->flops_per_candidate(1) * 1e-6,
+        trained_.model->flops_per_candidate(kTypicalCandidates) * 1e-6));
   }
 
   void step(const feature::RequestBatch& batch) {
@@ -171,14 +177,14 @@ class Loop {
     std::vector<double> by_task;
     const at::Tensor loss = batch_loss(logits, trained_.model->tasks(), batch, options_, by_task);
     const auto value = loss.item<double>();
-    if (!std::isfinite(value)) stop_non_finite(batch, "the loss");
+    if (!std::isfinite(value)) stop_non_finite(batch, "the loss is not finite" + cause(tensors, logits));
     loss.backward();
     require_finite_gradients(batch, tensors);
     const double factor = schedule_factor(options_, trained_.step);
-    window_.gradient_norm += dense_->step(factor);
+    const double norm = dense_->step(factor);
     sparse_->step(tensors, factor);
     ++trained_.step;
-    collect(batch, logits[0], value, by_task);
+    log_->add(batch, logits[0], value, norm, by_task);
     if (trained_.step == 1) require_movement();
   }
 
@@ -195,78 +201,73 @@ class Loop {
   void require_finite_gradients(const feature::RequestBatch& batch, const model::BatchTensors& tensors) {
     for (const model::Parameter& parameter : trained_.model->parameters()) {
       const at::Tensor grad = parameter.value.grad();
-      if (grad.defined() && !std::isfinite(grad.sum().item<double>()))
-        stop_non_finite(batch, "the gradient of " + parameter.name);
+      if (grad.defined() && !is_finite(grad))
+        stop_non_finite(batch, "the gradient of " + parameter.name + " is not finite");
     }
     for (size_t t = 0; t < tensors.rows.size(); ++t) {
       const at::Tensor grad = tensors.rows[t].grad();
-      if (grad.defined() && !std::isfinite(grad.sum().item<double>())) {
-        stop_non_finite(batch, "the gradient of table " + trained_.spec->tables()[t].name);
-      }
+      if (grad.defined() && !is_finite(grad))
+        stop_non_finite(batch, "the gradient of " + table_rows(tensors, t, grad) + " is not finite");
     }
+  }
+
+  // "table items (rows 3 9, read by item_id clicks)": the first few bad rows, and the features that read
+  // them.
+  std::string table_rows(const model::BatchTensors& tensors, size_t table, const at::Tensor& values) const {
+    std::string rows, features;
+    const at::Tensor bad = at::isfinite(values).all(1).logical_not().nonzero().view({-1});
+    for (int64_t i = 0; i < std::min<int64_t>(bad.numel(), 8); ++i)
+      rows += fmt::format("{}{}", i == 0 ? "" : " ",
+                          tensors.touched[table][static_cast<size_t>(bad[i].item<int64_t>())]);
+    for (const feature::Feature& feature : trained_.spec->features()) {
+      if (feature.has_ids && feature.table == static_cast<int>(table))
+        features += (features.empty() ? "" : " ") + feature.name;
+    }
+    return fmt::format("table {} (rows {}, read by {})", trained_.spec->tables()[table].name, rows, features);
+  }
+
+  // Where a loss that is not finite comes from, as far as one can say.
+  std::string cause(const model::BatchTensors& tensors, const std::vector<at::Tensor>& logits) const {
+    for (const model::Parameter& parameter : trained_.model->parameters()) {
+      if (!is_finite(parameter.value.detach())) return ", nor is " + parameter.name;
+    }
+    for (size_t t = 0; t < tensors.rows.size(); ++t) {
+      const at::Tensor rows = tensors.rows[t].detach();
+      if (!is_finite(rows)) return ", nor is " + table_rows(tensors, t, rows);
+    }
+    for (size_t t = 0; t < logits.size(); ++t) {
+      if (!is_finite(logits[t].detach())) return ", nor is the logit of " + trained_.model->tasks()[t];
+    }
+    return "";
   }
 
   [[noreturn]] void stop_non_finite(const feature::RequestBatch& batch, const std::string& what) {
     const std::string path = options_.output + "/non_finite_batch.json";
-    base::write_file_atomically(path, batch_dump(batch, *trained_.spec, trained_.step, what) + "\n");
-    throw base::UserError(fmt::format(
-        "step {}: {} is not finite; the batch is described in {}, the last good step is {}; a lower "
-        "learning rate or a transform of the largest feature may help",
-        trained_.step, what, path, trained_.step));
-  }
-
-  void collect(const feature::RequestBatch& batch, const at::Tensor& click_logit, double loss,
-               const std::vector<double>& by_task) {
-    ++window_.steps;
-    window_.candidates += batch.num_candidates();
-    window_.loss += loss;
-    window_.task_loss.resize(by_task.size());
-    for (size_t t = 0; t < by_task.size(); ++t) window_.task_loss[t] += by_task[t];
-    const at::Tensor scores = click_logit.detach().contiguous().to(at::kFloat);
-    window_.scores.insert(window_.scores.end(), scores.data_ptr<float>(),
-                          scores.data_ptr<float>() + scores.numel());
-    window_.labels.insert(window_.labels.end(), batch.tasks[0].label.begin(), batch.tasks[0].label.end());
-  }
-
-  static double wall_time_s() {
-    return static_cast<double>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count()) *
-           1e-3;
+    base::write_file_atomically(path, batch_dump(batch, *trained_.spec, trained_.step + 1, what) + "\n");
+    throw base::UserError(
+        fmt::format("step {}: {}; the batch is described in {}, the last good step is {}; a lower "
+                    "learning rate or a transform of the largest feature may help",
+                    trained_.step + 1, what, path, trained_.step));
   }
 
   void flush() {
-    if (window_.steps == 0) return;
-    const auto steps = static_cast<double>(window_.steps);
-    json::Value line;
-    line["step"] = trained_.step;
-    line["epoch"] = cursor_.epoch;
-    line["requests"] = cursor_.row;
-    line["loss"] = window_.loss / steps;
-    for (size_t t = 0; t < window_.task_loss.size(); ++t)
-      line["loss_" + trained_.model->tasks()[t]] = window_.task_loss[t] / steps;
-    line["gradient_norm"] = window_.gradient_norm / steps;
-    line["learning_rate"] = options_.learning_rate * schedule_factor(options_, trained_.step - 1);
-    const auto auc = window_auc();
-    if (auc) line["auc"] = *auc;
-    std::map<std::string, double> scalars;
-    for (const auto& [key, value] : line.items()) {
-      if (key != "step") scalars[key] = value.get<double>();
+    MetricsLog::Moment moment;
+    moment.step = trained_.step;
+    moment.epoch = cursor_.epoch;
+    moment.requests = cursor_.row;
+    moment.learning_rate = options_.learning_rate * schedule_factor(options_, trained_.step - 1);
+    moment.flops_per_candidate = trained_.model->flops_per_candidate(kTypicalCandidates);
+    // Requests that the filters drop are counted as if they came: the time left is an upper bound.
+    moment.share_done =
+        (static_cast<double>(cursor_.epoch) +
+         static_cast<double>(cursor_.row) / static_cast<double>(std::max<int64_t>(1, num_requests_))) /
+        static_cast<double>(options_.epochs);
+    if (options_.max_steps > 0) {
+      moment.share_done = std::max(
+          moment.share_done, static_cast<double>(trained_.step) / static_cast<double>(options_.max_steps));
     }
-    // The speed goes to the event file and the progress line only: metrics.jsonl repeats from run to run.
-    const double seconds = std::max(1e-9, base::wall_seconds() - window_.begin_s);
-    const double speed = static_cast<double>(window_.candidates) / seconds;
-    scalars["candidates_per_s"] = speed;
-    metrics_ << json::dump(line, -1) << "\n" << std::flush;
-    if (!metrics_) throw base::IoError(metrics_path_ + ": write failed");
-    events_->scalars(trained_.step, wall_time_s(), scalars);
-    progress_(fmt::format("step {:>7}  loss {:.5f}  auc {}  {:.0f} candidates/s  ({:.2f} GFLOP/s)",
-                          trained_.step, window_.loss / steps, auc ? fmt::format("{:.4f}", *auc) : "-", speed,
-                          3e-9 * trained_.model->flops_per_candidate(50) * speed));
-    window_ = {};
+    log_->flush(moment, progress_);
   }
-
-  std::optional<double> window_auc() const { return eval::window_auc(window_.scores, window_.labels); }
 
   std::vector<NamedState> optimizer_state() const {
     std::vector<NamedState> state = dense_->state();
@@ -275,16 +276,25 @@ class Loop {
   }
 
   void checkpoint() {
-    flush();
+    for (const NamedState& one : trained_.weights()) {
+      US_REQUIRE(
+          is_finite(one.value.detach()),
+          fmt::format("step {}: {} is not finite; the checkpoint is not written, and the older ones stay; "
+                      "a lower learning rate may help",
+                      trained_.step, one.name));
+    }
     CheckpointFiles files;
     files.state["step"] = trained_.step;
     files.state["cursor"] = cursor_.to_json();
     files.state["samples"] = trained_.sample_fingerprint;
+    files.state["reading"] = reading_json(run_.dataset);
+    files.state["logged_step"] = log_->logged_step();
     files.state["world_size"] = 1;
     files.config = run_.resolved_config;
     files.feature_spec = trained_.spec->to_json();
     files.weights = trained_.weights();
     files.optimizer = optimizer_state();
+    files.window = log_->state();
     write_checkpoint(options_.output, trained_.step, files, options_.keep_checkpoints);
   }
 
@@ -295,10 +305,8 @@ class Loop {
   dataset::Cursor cursor_;
   std::unique_ptr<DenseOptimizer> dense_;
   std::unique_ptr<SparseOptimizer> sparse_;
-  std::string metrics_path_;
-  std::ofstream metrics_;
-  std::unique_ptr<EventFile> events_;
-  Window window_;
+  std::unique_ptr<MetricsLog> log_;
+  int64_t num_requests_ = 0;  // of one epoch, before filters
 };
 
 }  // namespace
