@@ -38,8 +38,9 @@ using Safetensors = Scratch;
 using EntityTables = Scratch;
 using Bundles = Scratch;
 
-void write_raw(const std::string& path, const std::string& header, const std::string& data,
-               uint64_t length = 0) {
+// The header is padded as the format asks, so that data is aligned; `length` 0: the header's own.
+void write_raw(const std::string& path, std::string header, const std::string& data, uint64_t length = 0) {
+  header.append((8 - header.size() % 8) % 8, ' ');
   std::string content(8, '\0');
   if (length == 0) length = header.size();
   std::memcpy(content.data(), &length, 8);

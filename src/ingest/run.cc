@@ -116,7 +116,7 @@ class Run {
     publish_entities(options_, schema_, raw_, body, report_);
     known_items_ = known_items(options_.store);
     for (const int32_t number : days_) publish_day(base::Day{number}, body);
-    base::write_file_atomically(fmt::format("{}/reports/ingest-{}.json", ensure(options_.store + "/reports"),
+    base::write_file_atomically(fmt::format("{}/ingest-{}.json", ensure(options_.store + "/reports"),
                                             options_.dt.empty() ? "all" : options_.dt),
                                 json::dump(report_.to_json()) + "\n");
     return std::move(report_);
