@@ -80,32 +80,4 @@ Metric ece(std::span<const float> probabilities, std::span<const uint8_t> labels
   return {.value = error};
 }
 
-Metric binned_auc(std::span<const float> probabilities, std::span<const uint8_t> labels, int num_bins) {
-  require_rows(probabilities, labels);
-  // Thresholds t_i = i / (num_bins − 1); a row counts as predicted positive if p ≥ t_i.
-  std::vector<int64_t> at_least[2];
-  for (auto& counts : at_least) counts.assign(static_cast<size_t>(num_bins), 0);
-  int64_t total[2] = {0, 0};
-  for (size_t i = 0; i < probabilities.size(); ++i) {
-    const int y = labels[i] != 0 ? 1 : 0;
-    ++total[y];
-    const double scaled =
-        std::floor(std::clamp(static_cast<double>(probabilities[i]), 0.0, 1.0) * (num_bins - 1));
-    ++at_least[y][static_cast<size_t>(scaled)];
-  }
-  if (total[0] == 0 || total[1] == 0) return {.reason = "one class only"};
-  double area = 0, last_fpr = 0, last_tpr = 0;
-  int64_t fp = 0, tp = 0;
-  for (int i = num_bins - 1; i >= 0; --i) {
-    fp += at_least[0][static_cast<size_t>(i)];
-    tp += at_least[1][static_cast<size_t>(i)];
-    const double fpr = static_cast<double>(fp) / static_cast<double>(total[0]),
-                 tpr = static_cast<double>(tp) / static_cast<double>(total[1]);
-    area += (fpr - last_fpr) * (tpr + last_tpr) / 2;
-    last_fpr = fpr;
-    last_tpr = tpr;
-  }
-  return {.value = area};
-}
-
 }  // namespace uniscale::eval

@@ -65,9 +65,6 @@ Metric brier(std::span<const float> probabilities, std::span<const uint8_t> labe
 Metric pcoc(std::span<const float> probabilities, std::span<const uint8_t> labels);
 // 15 bins of equal mass over the sorted probabilities; rows of equal probability share a bin.
 Metric ece(std::span<const float> probabilities, std::span<const uint8_t> labels, int num_bins = 15);
-// 200 equal-width thresholds on [0, 1], trapezoid: a peer's convention, wrong at low positive rates.
-Metric binned_auc(std::span<const float> probabilities, std::span<const uint8_t> labels, int num_bins = 200);
-
 // For progress lines: nullopt if there is one class only or a score is not finite.
 std::optional<double> window_auc(std::span<const float> scores, std::span<const uint8_t> labels);
 
