@@ -16,14 +16,15 @@ const config::Section<Options>& section() {
           .field("max_steps", &Options::max_steps, "stop after so many steps; 0: no limit", {.min = 0})
           .field("dense_optimizer", &Options::dense_optimizer, "optimiser of dense parameters",
                  {.choices = {"adamw", "rmsprop"}, .source = "model.md"})
-          .field("learning_rate", &Options::learning_rate, "of dense parameters", {.min = 0})
+          .field("learning_rate", &Options::learning_rate, "of dense parameters", {.min = 0, .max = 1e6})
           .field("weight_decay", &Options::weight_decay, "of matrices; biases and embeddings do not decay",
-                 {.min = 0})
+                 {.min = 0, .max = 1e6})
           .field("beta1", &Options::beta1, "AdamW: first moment", {.min = 0, .max = 0.99999})
           .field("beta2", &Options::beta2, "AdamW and RMSProp: second moment", {.min = 0, .max = 0.999999})
           .field("sparse_optimizer", &Options::sparse_optimizer, "optimiser of embedding rows",
                  {.choices = {"rowwise_adagrad", "adam"}, .source = "model.md"})
-          .field("sparse_learning_rate", &Options::sparse_learning_rate, "of embedding rows", {.min = 0})
+          .field("sparse_learning_rate", &Options::sparse_learning_rate, "of embedding rows",
+                 {.min = 0, .max = 1e6})
           .field("epsilon", &Options::epsilon, "added to the root of second moments", {.min = 0})
           .field("schedule", &Options::schedule, "of both learning rates after the warm-up",
                  {.choices = {"constant", "cosine"}})
