@@ -10,8 +10,9 @@ const config::Section<Options>& section() {
           .field("repository", &Options::repository,
                  "model repository to export to at the end; empty: no export", {.source = "serving.md §4"})
           .field("model_name", &Options::model_name, "name in the repository")
-          .field("eval_from", &Options::eval_from, "first day evaluated at the end; empty: none")
-          .field("eval_to", &Options::eval_to, "last day evaluated at the end; empty: as eval_from")
+          .field("eval_from", &Options::eval_from,
+                 "first day that uniscale eval scores; empty: it must be told")
+          .field("eval_to", &Options::eval_to, "last day that uniscale eval scores; empty: as eval_from")
           .field("epochs", &Options::epochs, "passes over the samples", {.min = 1, .source = "paper §2.9"})
           .field("max_steps", &Options::max_steps, "stop after so many steps; 0: no limit", {.min = 0})
           .field("dense_optimizer", &Options::dense_optimizer, "optimiser of dense parameters",

@@ -14,7 +14,7 @@ struct Options {
   std::string store;             // log store: item and user tables of the bundle; empty: none
   std::string repository;        // model repository to export to at the end; empty: no export
   std::string model_name = "main";
-  std::string eval_from, eval_to;  // days evaluated at the end; empty: none
+  std::string eval_from, eval_to;  // days that uniscale eval scores if not told otherwise
   int64_t epochs = 1;
   int64_t max_steps = 0;  // 0: no limit
   std::string dense_optimizer = "adamw";
