@@ -91,18 +91,29 @@ int64_t to_millis(int64_t value, arrow::TimeUnit::type unit, const std::string& 
 
 struct OwnedStrings {
   StringVector strings;
-  std::shared_ptr<Array> source;
+  std::vector<uint8_t> validity;  // bits, LSB first
 };
 
 // Strings of another layout (64-bit offsets, views, dictionary) copied row by row.
 template <class Get>
 Column copy_strings(const std::shared_ptr<Array>& array, Get get) {
   auto owned = std::make_shared<OwnedStrings>();
-  owned->source = array;
+  bool any_null = false;
+  owned->validity.resize(static_cast<size_t>((array->length() + 7) / 8));
   for (int64_t i = 0; i < array->length(); ++i) {
-    owned->strings.push(array->IsValid(i) ? std::string_view(get(i)) : std::string_view());
+    const std::string_view text = array->IsValid(i) ? std::string_view(get(i)) : std::string_view();
+    owned->strings.push(text);
+    if (text.data() == nullptr) {
+      any_null = true;
+    } else {
+      uint8_t& bits = owned->validity[static_cast<size_t>(i >> 3)];
+      bits = static_cast<uint8_t>(bits | (1U << (i & 7)));
+    }
   }
   ColumnAccess::Parts parts = parts_of(Type::String, array);
+  // Not the array's own bits: an entry of a dictionary may be null too.
+  parts.validity = any_null ? owned->validity.data() : nullptr;
+  parts.validity_offset = 0;
   parts.values = owned->strings.bytes.data();
   parts.offsets = owned->strings.offsets.data();
   parts.owner = owned;
@@ -250,7 +261,9 @@ Column import_array(const std::shared_ptr<Array>& array, const std::string& wher
     case arrow::Type::BINARY: {
       const auto& typed = static_cast<const arrow::BinaryArray&>(*array);
       ColumnAccess::Parts parts = parts_of(Type::String, array);
-      parts.values = typed.value_data() ? typed.value_data()->data() : reinterpret_cast<const uint8_t*>("");
+      // Never null, or an empty text would read as a null one.
+      const uint8_t* bytes = typed.value_data() ? typed.value_data()->data() : nullptr;
+      parts.values = bytes != nullptr ? bytes : reinterpret_cast<const uint8_t*>("");
       parts.offsets = typed.raw_value_offsets();
       return ColumnAccess::make(std::move(parts));
     }

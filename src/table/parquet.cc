@@ -12,8 +12,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <mutex>
-#include <set>
+#include <limits>
+#include <new>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -45,6 +46,11 @@ auto guarded(const std::string& path, Call call) {
     return call();
   } catch (const parquet::ParquetException& error) {
     throw base::UserError(fmt::format("{}: not a readable Parquet file: {}", path, error.what()));
+  } catch (const std::length_error& error) {  // a broken length field
+    throw base::UserError(fmt::format("{}: not a readable Parquet file: {}", path, error.what()));
+  } catch (const std::bad_alloc&) {
+    throw base::UserError(
+        fmt::format("{}: not a readable Parquet file, or too large a row group for the memory", path));
   }
 }
 
@@ -139,7 +145,7 @@ ParquetReader& ParquetReader::operator=(ParquetReader&&) noexcept = default;
 int64_t ParquetReader::num_rows() const { return impl_->footer->num_rows(); }
 int ParquetReader::num_row_groups() const { return impl_->footer->num_row_groups(); }
 int64_t ParquetReader::row_group_rows(int row_group) const {
-  return impl_->footer->RowGroup(row_group)->num_rows();
+  return guarded(impl_->path, [&] { return impl_->footer->RowGroup(row_group)->num_rows(); });
 }
 const std::vector<std::string>& ParquetReader::column_names() const { return impl_->names; }
 const std::map<std::string, std::string>& ParquetReader::metadata() const { return impl_->metadata; }
@@ -170,8 +176,14 @@ void ParquetReader::for_each_batch(int64_t batch_rows, const std::vector<std::st
 }
 
 struct ParquetWriter::Impl {
+  // libparquet finishes an open file in its destructor; without the file it cannot.
+  ~Impl() {
+    if (!closed && file) static_cast<void>(file->Close());
+  }
+
   std::string path;
   ParquetWriteOptions options;
+  bool closed = false;
   std::shared_ptr<arrow::io::FileOutputStream> file;
   std::shared_ptr<arrow::Schema> schema;
   std::unique_ptr<parquet::arrow::FileWriter> writer;
@@ -252,8 +264,15 @@ void ParquetWriter::write(const Table& table) {
 
 void ParquetWriter::close() {
   US_CHECK(impl_->writer != nullptr, "a Parquet file without a schema");
-  arrow::Status status = impl_->writer->Close();
+  arrow::Status status = [&] {
+    try {
+      return impl_->writer->Close();
+    } catch (const parquet::ParquetException& error) {
+      return arrow::Status::IOError(error.what());
+    }
+  }();
   if (status.ok()) status = impl_->file->Close();
+  impl_->closed = status.ok();
   if (!status.ok()) throw base::IoError(fmt::format("{}: {}", impl_->path, status.message()));
   base::sync_path(impl_->path);
 }

@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kMaxGeneration = 1'000'000'000;
+
 std::string manifest_path(const std::string& store, const std::string& part) {
   return fmt::format("{}/manifests/{}.json", store, part);
 }
@@ -32,6 +34,29 @@ bool is_inside(const std::string& path) {
     if (slash == std::string::npos) return true;
     begin = slash + 1;
   }
+}
+
+// True if the path, or a folder on the way to it below the store, is a link.
+bool has_link(const std::string& store, const std::string& path) {
+  fs::path at = store;
+  for (const fs::path& name : fs::path(path)) {
+    at /= name;
+    std::error_code error;
+    if (fs::is_symlink(at, error)) return true;
+  }
+  return false;
+}
+
+// Data files of the folder that are not in `kept`: of older generations, and of writers that were killed.
+std::vector<std::string> stray_files(const std::string& folder, const std::set<std::string>& kept) {
+  std::vector<std::string> strays;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with("part-") || !name.ends_with(".parquet")) continue;
+    if (!kept.contains(it->path().string())) strays.push_back(it->path().string());
+  }
+  return strays;
 }
 
 void remove_quietly(const std::string& path) {
@@ -113,11 +138,16 @@ void Publisher::publish(json::Value body) {
   manifest["body"] = std::move(body);
   base::make_directories(impl_->store + "/manifests");
   base::write_file_atomically(manifest_path(impl_->store, impl_->part), json::dump(manifest) + "\n");
-  // What only the old manifest listed no longer exists for anybody.
-  for (const PublishedFile& file : impl_->old_files) {
-    const bool kept = std::any_of(impl_->files.begin(), impl_->files.end(),
-                                  [&](const PublishedFile& f) { return f.path == file.path; });
-    if (!kept) remove_quietly(impl_->store + "/" + file.path);
+  // What the new manifest does not list no longer exists for anybody. A folder belongs to one part.
+  std::set<std::string> kept, own_folders;
+  for (const PublishedFile& file : impl_->files) kept.insert(impl_->store + "/" + file.path);
+  for (const auto* files_of_part : {&impl_->files, &impl_->old_files}) {
+    for (const PublishedFile& file : *files_of_part) {
+      own_folders.insert(impl_->store + "/" + fs::path(file.path).parent_path().string());
+    }
+  }
+  for (const std::string& folder : own_folders) {
+    for (const std::string& stray : stray_files(folder, kept)) remove_quietly(stray);
   }
 }
 
@@ -129,6 +159,9 @@ std::optional<Publication> read_publication(const std::string& store, const std:
   Publication publication;
   publication.part = part;
   publication.generation = json::int_member(manifest, "generation", path);
+  US_REQUIRE(
+      publication.generation >= 1 && publication.generation <= kMaxGeneration,
+      fmt::format("{}: generation: expected 1 … {}, got {}", path, kMaxGeneration, publication.generation));
   publication.body = json::member(manifest, "body", path);
   const json::Value& files = json::member(manifest, "files", path);
   US_REQUIRE(files.is_array(), fmt::format("{}: files: expected an array, got {}", path, files.type_name()));
@@ -136,10 +169,11 @@ std::optional<Publication> read_publication(const std::string& store, const std:
     PublishedFile file;
     file.path = json::string_member(entry, "path", path);
     US_REQUIRE(is_inside(file.path), fmt::format("{}: files: a path outside the store: {}", path, file.path));
-    US_REQUIRE(!fs::is_symlink(store + "/" + file.path),
-               fmt::format("{}: files: a link: {}", path, file.path));
+    US_REQUIRE(!has_link(store, file.path), fmt::format("{}: files: a link: {}", path, file.path));
     file.num_rows = json::int_member(entry, "rows", path);
     file.num_bytes = json::int_member(entry, "bytes", path);
+    US_REQUIRE(file.num_rows >= 0 && file.num_bytes >= 0,
+               fmt::format("{}: files: {}: expected rows and bytes ≥ 0", path, file.path));
     file.hash = json::string_member(entry, "hash", path);
     publication.files.push_back(std::move(file));
   }
