@@ -136,7 +136,9 @@ struct Reader::Impl {
     for (Stream& stream : streams) {
       if (stream.ahead.valid()) stream.ahead.wait();
     }
-    for (auto& pending : window_ahead) pending.wait();
+    for (auto& pending : window_ahead) {
+      if (pending.valid()) pending.wait();
+    }
   }
 
   std::shared_ptr<const table::ParquetReader> open(const std::string& path) {
@@ -414,7 +416,11 @@ void fit_statistics(const Options& options, feature::FeatureSpec& spec, int64_t 
     for (size_t i = 0; i < fitted.size(); ++i) {
       const feature::Feature& feature = spec.features()[static_cast<size_t>(fitted[i])];
       const auto& values = batch.floats[static_cast<size_t>(feature.slot)].values;
-      for (size_t v = 0; v + 1 < values.size(); v += 2) {
+      // Not beyond max_requests, whatever the size of the batches.
+      const auto kept = static_cast<size_t>(std::min<int64_t>(max_requests - requests, batch.num_requests));
+      const size_t rows =
+          feature.side == feature::Side::Request ? kept : static_cast<size_t>(batch.candidate_offsets[kept]);
+      for (size_t v = 0; v < 2 * rows; v += 2) {
         if (values[v + 1] != 0.0F) continue;
         Sums& sum = sums[i];
         ++sum.count;

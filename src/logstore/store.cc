@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -130,9 +132,26 @@ void DayWriter::write_bucket(int bucket, const std::vector<table::Table>& reques
 
 void DayWriter::publish(json::Value body) { impl_->publisher.publish(std::move(body)); }
 
+namespace {
+
+// A builder leaves `embedding` out where no item has one; the row groups of a file must agree.
+std::vector<table::Table> with_embeddings_alike(std::vector<table::Table> tables) {
+  const auto has_embedding = [](const table::Table& one) { return one.find("embedding") != nullptr; };
+  if (std::none_of(tables.begin(), tables.end(), has_embedding)) return tables;
+  for (table::Table& one : tables) {
+    if (has_embedding(one)) continue;
+    const auto n = static_cast<size_t>(one.num_rows());
+    one.add("embedding", table::make_list(std::vector<int32_t>(n + 1, 0), table::make_floats({}),
+                                          std::vector<uint8_t>(n, 0)));
+  }
+  return tables;
+}
+
+}  // namespace
+
 void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body) {
   table::Publisher publisher(store, "items");
-  add_tables(publisher, "items", tables, {"item_id", "title"});
+  add_tables(publisher, "items", with_embeddings_alike(tables), {"item_id", "title"});
   publisher.publish(std::move(body));
 }
 
