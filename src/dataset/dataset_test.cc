@@ -449,14 +449,29 @@ TEST_F(SampleSetFolder, UnsortedFilesAndUnknownValuesAreNamed) {
             file_of("2026-03-01", 0) + ": column items.cart_source: unknown value 6");
 }
 
-// A damaged file in the middle of a shuffle window: an error, then a clean end.
-TEST_F(SampleSetFolder, ADamagedFileIsAnErrorInEitherOrder) {
+TEST_F(SampleSetFolder, ATruncatedFileIsAnErrorInEitherOrder) {
   plant_many();
   const std::string path = file_of("2026-03-02", 1);
   std::filesystem::resize_file(path, 700);
   for (const char* order : {"time", "shuffled"}) {
     options_.order = order;
     EXPECT_TRUE(error_of(make_spec(), options_).starts_with(path + ": not a readable Parquet file"));
+  }
+}
+
+// The footer stands but a page does not: seen only while row groups are decoded, in the middle of a window.
+TEST_F(SampleSetFolder, ADamagedPageIsAnErrorInEitherOrder) {
+  plant_many();
+  const std::string path = file_of("2026-03-02", 1);
+  FILE* file = std::fopen(path.c_str(), "r+b");
+  const std::string garbage(300, '\xff');
+  std::fseek(file, 4, SEEK_SET);
+  ASSERT_EQ(std::fwrite(garbage.data(), 1, garbage.size(), file), garbage.size());
+  std::fclose(file);
+  for (const char* order : {"time", "shuffled"}) {
+    options_.order = order;
+    const std::string text = error_of(make_spec(), options_);
+    EXPECT_TRUE(text.starts_with(path + ": ")) << text;
   }
 }
 
