@@ -45,6 +45,10 @@ void join_loose(RequestRecord& request, const std::vector<const LooseCandidate*>
   std::unordered_map<std::string_view, size_t> places;
   for (size_t i = 0; i < request.candidates.size(); ++i) places.try_emplace(request.candidates[i].item_id, i);
   std::unordered_map<std::string_view, bool> is_set;
+  // Where impressions were logged they alone say what was shown; returned and not seen is not exposed.
+  if (std::any_of(loose.begin(), loose.end(), [](const LooseCandidate* one) { return one->is_impression; })) {
+    for (CandidateRecord& candidate : request.candidates) candidate.position.reset();
+  }
   for (const LooseCandidate* one : loose) {
     if (!one->is_impression) {
       request.candidates.push_back(one->candidate);

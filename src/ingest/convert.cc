@@ -12,7 +12,8 @@
 namespace uniscale::ingest {
 namespace {
 
-constexpr int64_t kLastMs = 253402300799999;  // 9999-12-31T23:59:59.999Z
+constexpr int64_t kLastMs = 253402300799999;       // 9999-12-31T23:59:59.999Z
+constexpr int64_t kFirstAutoMs = 100'000'000'000;  // 1973-03-03; as seconds the year 5138
 
 [[noreturn]] void reject(std::string_view reason, std::string_view column, std::string message) {
   throw Rejection{std::string(reason), std::string(column), std::move(message)};
@@ -158,6 +159,7 @@ std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column
     out = parsed->ts_ms;
   } else if (source_.time != "iso") {
     const auto value = number(cell, column);
+    if (!value) return std::nullopt;
     const double scaled = *value * (source_.time == "s" ? 1000.0 : (source_.time == "us" ? 0.001 : 1.0));
     if (!(scaled >= 0 && scaled <= static_cast<double>(kLastMs)))
       reject("time", column, "out of 1970 … 9999");
@@ -165,8 +167,13 @@ std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column
   } else {
     reject("time", column, "expected a time like 2026-03-01T09:14:03Z");
   }
+  const bool is_number = whole || cell.kind == Cell::Kind::Double;
   const bool may_be_ever = layout_.table == TableKind::Items || layout_.table == TableKind::Users;
   if (may_be_ever && out == logstore::kEver) return out;
+  // Epoch seconds of our days read as milliseconds lie in January 1970: never a silent shift.
+  if (source_.time == "auto" && cell.kind != Cell::Kind::Time && is_number && out > 0 && out < kFirstAutoMs)
+    reject("time", column,
+           fmt::format("expected epoch milliseconds, got {}; for other units set the source's time", out));
   if (out < 0 || out > kLastMs) reject("time", column, fmt::format("expected 1970 … 9999, got {} ms", out));
   return out;
 }

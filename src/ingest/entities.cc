@@ -19,9 +19,11 @@ struct Version {
 // Adds the rows of a file of the store, encoded as the run's own.
 void add_stored(const std::string& path, TableKind table, const Options& options,
                 const schema::LogSchema& schema, std::vector<std::unique_ptr<std::string>>& owned) {
-  const Layout layout = make_layout(table, SourceOptions{}, schema);
+  SourceOptions stored;
+  stored.time = "ms";
+  const Layout layout = make_layout(table, stored, schema);
   Converter converter(
-      layout, SourceOptions{},
+      layout, stored,
       [&](RecordKind, std::string_view, std::string_view bytes) {
         owned.push_back(std::make_unique<std::string>(bytes));
       },

@@ -26,6 +26,8 @@ namespace uniscale::ingest {
 namespace {
 
 constexpr size_t kMaxDays = 3660;
+// Ends a row group early: texts of a column are counted in 31 bits, and lists may hold 10,000 candidates.
+constexpr size_t kGroupBytes = size_t{256} << 20;
 
 struct InputFile {
   size_t source = 0;
@@ -212,8 +214,12 @@ class Run {
           read_delimited(file.path, '\t', layout, file.constants, options_, visitor);
         if (source.format == "ndjson") read_ndjson(file.path, layout, file.constants, options_, visitor);
       }
-    } catch (const base::UserError&) {
+    } catch (const base::UserError& error) {
       if (!whole) throw;
+      if (progress_) {
+        const std::lock_guard lock(mutex_);
+        progress_(fmt::format("skipped: {}", base::full_message(error)));
+      }
       raw_.remove(aside);
       file.is_skipped = true;
       file.num_rows = file.num_rejected = 0;
@@ -347,6 +353,7 @@ class Run {
     });
     std::vector<table::Table> out;
     logstore::RequestsBuilder builder(schema_);
+    size_t group_bytes = 0;
     const auto finish = [&] {
       requests += builder.num_rows();
       candidates += builder.num_candidates();
@@ -363,7 +370,10 @@ class Run {
             !std::binary_search(known_items_.begin(), known_items_.end(), base::hash_bytes(one.item_id, 0)))
           ++unknown;
       }
-      if (builder.num_rows() >= logstore::kRowGroupRows) finish();
+      group_bytes += row.bytes.size();
+      if (builder.num_rows() < logstore::kRowGroupRows && group_bytes < kGroupBytes) continue;
+      finish();
+      group_bytes = 0;
     }
     finish();
     return out;

@@ -12,7 +12,8 @@ namespace {
 const config::StringMap& default_actions() {
   static const config::StringMap actions{{"item_click", "click"},    {"product_click", "click"},
                                          {"click_through", "click"}, {"add_to_cart", "cart"},
-                                         {"buy", "purchase"},        {"checkout", "purchase"}};
+                                         {"buy", "purchase"},        {"product_purchase", "purchase"},
+                                         {"checkout", "purchase"}};
   return actions;
 }
 
