@@ -219,9 +219,13 @@ class Measure {
                "grouping by request: expected a column request_id");
     const auto& groups = options_.as_by_request ? input_.requests : input_.users;
     for (PeerLine& line : recompute(peer, input_.scores, input_.labels, groups)) {
+      const bool is_grouped = line.metric.groups_used + line.metric.groups_dropped > 0;
       add({.key = std::move(line.key),
            .metric = std::move(line.metric),
-           .group = options_.as_by_request ? "request" : "user",
+           .group = !is_grouped              ? ""
+                    : options_.as_by_request ? "request"
+                                             : "user",
+           .weight = "as noted",
            .note = std::move(line.convention)});
     }
   }

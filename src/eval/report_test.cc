@@ -264,6 +264,13 @@ TEST(Peers, GroupedAucOfEach) {
   EXPECT_DOUBLE_EQ(of(Peer::XgBoost, "auc"), (5.0 / 6 + 2.5 / 3) / 2);
 }
 
+TEST(Peers, OnlyGroupedLinesNameAGroup) {
+  const Report report = evaluate({.scores = kScores, .labels = kLabels, .users = kGroups}, {.as = "recbole"});
+  EXPECT_EQ(report.find("auc")->group, "");
+  EXPECT_EQ(report.find("gauc")->group, "user");
+  EXPECT_THAT(table(report, "t"), HasSubstr("convention of recbole; no intervals"));
+}
+
 TEST(Peers, XgboostKeepsOneClassGroupsAndSeesRowOrder) {
   const std::vector<uint64_t> one = {1, 1, 1};
   const std::vector<uint8_t> none = {0, 0, 0};
