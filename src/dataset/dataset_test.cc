@@ -61,6 +61,7 @@ class SampleSetFolder : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   // 3 days × 3 buckets × 3 row groups, 1 … 4 candidates a request, times interleaved over the buckets.
+  // Ids fall with the bucket, so that ties of ts_ms are not already in order of buckets.
   void plant_many() {
     base::RandomStream random(5, 5);
     for (int d = 0; d < 3; ++d) {
@@ -72,13 +73,13 @@ class SampleSetFolder : public testing::Test {
           std::vector<PlantedRequest> requests;
           for (int r = 0; r < 10; ++r) {
             ts_ms += static_cast<int64_t>(random.below(4));
-            PlantedRequest request{
-                .request_id = "r" + std::to_string(d) + std::to_string(b) + std::to_string(g * 10 + r + 10),
-                .user_id = "u" + std::to_string(b),
-                .ts_ms = ts_ms,
-                .device = r % 2 == 0 ? "phone" : "desk",
-                .clicks = {},
-                .items = {}};
+            PlantedRequest request{.request_id = "r" + std::to_string(d) + std::to_string(2 - b) +
+                                                 std::to_string(g * 10 + r + 10),
+                                   .user_id = "u" + std::to_string(b),
+                                   .ts_ms = ts_ms,
+                                   .device = r % 2 == 0 ? "phone" : "desk",
+                                   .clicks = {},
+                                   .items = {}};
             for (uint64_t c = 0; c <= random.below(4); ++c) {
               request.items.push_back({.item_id = "i" + std::to_string(random.below(9)),
                                        .origin = static_cast<int8_t>(c % 2),
