@@ -19,12 +19,15 @@ if [ ! -f "$data/trivago_val_100k.parquet" ]; then
 fi
 python=${US_PYTHON:-}
 [ -n "$python" ] || { [ -x "$root/.venv/bin/python" ] && python=$root/.venv/bin/python || python=python3; }
+case $python in */*) python=$(realpath -sm "$python") ;; esac  # a link into a virtual environment stays one
 if ! "$python" -c 'import duckdb' 2> /dev/null; then
   echo "skipped: $python has no duckdb; install it with: $python -m pip install -r $root/requirements/examples.txt"
   exit 0
 fi
 
+[ -x "$us" ] || { echo "run.sh: no $us; build it first (make build), or name the build folder" >&2; exit 2; }
 step() { printf '\n== %s\n' "$*"; }
+
 mkdir -p "$out"
 cd "$out"  # the paths of run.toml start here
 step "1/6 prepare.sql: log rows become raw requests and events in $out/raw"
