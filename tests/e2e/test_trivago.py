@@ -43,6 +43,19 @@ class Skips(FolderTest):
         self.assertIn("skipped: /bin/false has no duckdb; install it with: /bin/false -m pip install -r", stdout)
         self.assertFalse((self.folder / "out").exists())
 
+    def test_no_binary_is_an_error(self):
+        (self.folder / FILE.name).touch()
+        done = subprocess.run([str(RUN), str(self.folder), str(self.folder / "out"), str(self.folder)], capture_output=True,
+                              text=True, env={**os.environ, "US_PYTHON": "/bin/true"})
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"run.sh: no {self.folder}/uniscale; build it first", done.stderr)
+
+    def test_prepare_names_the_missing_file(self):
+        done = subprocess.run([sys.executable, str(RUN.parent / "prepare.py"), str(self.folder / "out"), "--data", str(self.folder)],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"expected the log rows in {self.folder / FILE.name}, got no such file", done.stderr)
+
 
 @unittest.skipUnless(FILE.is_file(), f"the trivago data are not here: {FILE}")
 @unittest.skipUnless(has_duckdb(), f"{PYTHON} has no duckdb: -m pip install -r requirements/examples.txt, or set US_PYTHON")
