@@ -1,4 +1,5 @@
-// The two kinds of failure: UserError (config, log or request is wrong) and InternalError (uniscale is wrong).
+// The two kinds of failure: UserError (config, log or request is wrong) and InternalError (uniscale is
+// wrong).
 //
 // Layers add context by nested rethrow (`rethrow_with_context`); the outermost layer prints the whole chain.
 #pragma once
@@ -40,7 +41,8 @@ class InternalError : public std::logic_error {
 };
 
 [[noreturn]] void throw_user_error(std::string message);
-[[noreturn]] void throw_internal_error(const char* file, int line, const char* condition, std::string message);
+[[noreturn]] void throw_internal_error(const char* file, int line, const char* condition,
+                                       std::string message);
 
 // The message of `error` and of everything nested in it, outermost first, joined by ": ".
 std::string full_message(const std::exception& error);
@@ -48,17 +50,17 @@ std::string full_message(const std::exception& error);
 }  // namespace uniscale::base
 
 // The user's error: US_REQUIRE(condition, text) throws UserError(text) when `condition` is false.
-#define US_REQUIRE(condition, ...)                            \
-  do {                                                        \
-    if (!(condition)) [[unlikely]]                            \
-      ::uniscale::base::throw_user_error(__VA_ARGS__);        \
+#define US_REQUIRE(condition, ...)                     \
+  do {                                                 \
+    if (!(condition)) [[unlikely]]                     \
+      ::uniscale::base::throw_user_error(__VA_ARGS__); \
   } while (false)
 
 // Our error: US_CHECK(condition, text) throws InternalError naming the place.
-#define US_CHECK(condition, ...)                                                               \
-  do {                                                                                         \
-    if (!(condition)) [[unlikely]]                                                             \
-      ::uniscale::base::throw_internal_error(__FILE__, __LINE__, #condition, __VA_ARGS__);     \
+#define US_CHECK(condition, ...)                                                           \
+  do {                                                                                     \
+    if (!(condition)) [[unlikely]]                                                         \
+      ::uniscale::base::throw_internal_error(__FILE__, __LINE__, #condition, __VA_ARGS__); \
   } while (false)
 
 #define US_UNREACHABLE() ::uniscale::base::throw_internal_error(__FILE__, __LINE__, "unreachable", "")

@@ -37,7 +37,8 @@ std::string read_file(const std::string& path, int64_t max_bytes) {
   if (!in) throw UserError(fmt::format("{}: cannot be opened for reading", path));
   const int64_t size = in.tellg();
   if (size > max_bytes) {
-    throw UserError(fmt::format("{}: file too large: expected at most {} bytes, got {}", path, max_bytes, size));
+    throw UserError(
+        fmt::format("{}: file too large: expected at most {} bytes, got {}", path, max_bytes, size));
   }
   std::string content(static_cast<size_t>(size), '\0');
   in.seekg(0);
@@ -71,7 +72,8 @@ void rename_durably(const std::string& from, const std::string& to) {
 }
 
 void write_file_atomically(const std::string& path, std::string_view content) {
-  const std::string aside = fmt::format("{}/.{}.{}.tmp", parent_of(path), fs::path(path).filename().string(), ::getpid());
+  const std::string aside =
+      fmt::format("{}/.{}.{}.tmp", parent_of(path), fs::path(path).filename().string(), ::getpid());
   const int fd = ::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) throw_io(aside, "cannot be written");
   size_t done = 0;

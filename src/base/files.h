@@ -1,6 +1,6 @@
-// Files that appear whole or not at all. Every published file is written aside, synced, renamed into place, and its
-// folder synced; a kill at any moment leaves the old state or the new one.
-// Thread-safe for different paths.
+// Files that appear whole or not at all. Every published file is written aside, synced, renamed into place,
+// and its folder synced; a kill at any moment leaves the old state or the new one. Thread-safe for different
+// paths.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace uniscale::base {
 
-// Whole content. Throws UserError if the file is missing or larger than `max_bytes`, IoError if reading fails.
+// Whole content. Throws UserError if the file is missing or larger than `max_bytes`, IoError if reading
+// fails.
 std::string read_file(const std::string& path, int64_t max_bytes = int64_t{1} << 32);
 bool file_exists(const std::string& path);
 void make_directories(const std::string& path);
@@ -20,8 +21,8 @@ void write_file_atomically(const std::string& path, std::string_view content);
 void sync_path(const std::string& path);
 // rename(2) and sync of the target's folder.
 void rename_durably(const std::string& from, const std::string& to);
-// Regular files below `folder` whose name ends in `suffix`, recursively, sorted by path; links are not followed.
-// Hidden entries (leading '.') and names with a leading '_' are passed over.
+// Regular files below `folder` whose name ends in `suffix`, recursively, sorted by path; links are not
+// followed. Hidden entries (leading '.') and names with a leading '_' are passed over.
 std::vector<std::string> list_files(const std::string& folder, std::string_view suffix = "");
 // True if `name` is one plain path component: not empty, no '/', no NUL, neither "." nor "..".
 bool is_plain_name(std::string_view name);

@@ -47,7 +47,9 @@ uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
 }
 
 uint64_t stable_hash(uint64_t seed, std::string_view a) { return hash_fields(seed, {a}); }
-uint64_t stable_hash(uint64_t seed, std::string_view a, std::string_view b) { return hash_fields(seed, {a, b}); }
+uint64_t stable_hash(uint64_t seed, std::string_view a, std::string_view b) {
+  return hash_fields(seed, {a, b});
+}
 
 int bucket_of_user(std::string_view user_id, int num_buckets, uint64_t seed) {
   return static_cast<int>(stable_hash(seed, user_id) % static_cast<uint64_t>(num_buckets));

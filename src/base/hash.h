@@ -12,8 +12,8 @@ namespace uniscale::base {
 // XXH3-64 with seed over raw bytes.
 uint64_t hash_bytes(std::string_view bytes, uint64_t seed);
 
-// `stable_hash` of es3.md: XXH3-64 with the seed over fields, each prefixed by its length (8 bytes, little endian),
-// so that ("ab","c") and ("a","bc") differ.
+// `stable_hash` of es3.md: XXH3-64 with the seed over fields, each prefixed by its length (8 bytes, little
+// endian), so that ("ab","c") and ("a","bc") differ.
 uint64_t stable_hash(uint64_t seed, std::string_view a);
 uint64_t stable_hash(uint64_t seed, std::string_view a, std::string_view b);
 

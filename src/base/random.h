@@ -1,5 +1,5 @@
-// Counter-based random numbers: (seed, key, counter) → number, so that any thread may draw any number in any order
-// and the stream stays the same. Thread-safe: pure functions, and a value-type cursor.
+// Counter-based random numbers: (seed, key, counter) → number, so that any thread may draw any number in any
+// order and the stream stays the same. Thread-safe: pure functions, and a value-type cursor.
 #pragma once
 
 #include <cstdint>

@@ -78,7 +78,8 @@ Day day_of(int64_t ts_ms) {
 
 std::optional<Day> parse_day(std::string_view text) {
   if (text.size() != 10 || text[4] != '-' || text[7] != '-') return std::nullopt;
-  const auto year = fixed_digits(text, 0, 4), month = fixed_digits(text, 5, 2), day = fixed_digits(text, 8, 2);
+  const auto year = fixed_digits(text, 0, 4), month = fixed_digits(text, 5, 2),
+             day = fixed_digits(text, 8, 2);
   if (!year || !month || !day) return std::nullopt;
   return make_day(*year, *month, *day);
 }

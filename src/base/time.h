@@ -40,8 +40,8 @@ Day day_of(int64_t ts_ms);
 std::optional<Day> parse_day(std::string_view text);
 std::string format_day(Day day);
 
-// ISO 8601 / RFC 3339: "2026-03-01T09:14:03[.123][Z|+01:00]", also a blank for the T. A time without a zone is read as
-// UTC and reported through `naive`. nullopt if it is anything else or no such time exists.
+// ISO 8601 / RFC 3339: "2026-03-01T09:14:03[.123][Z|+01:00]", also a blank for the T. A time without a zone
+// is read as UTC and reported through `naive`. nullopt if it is anything else or no such time exists.
 struct ParsedTime {
   int64_t ts_ms = 0;
   bool naive = false;
@@ -50,8 +50,8 @@ std::optional<ParsedTime> parse_iso_time(std::string_view text);
 // "2026-03-01T09:14:03.000Z".
 std::string format_iso_time(int64_t ts_ms);
 
-// CPU seconds used by this process (all threads), and a monotonic wall clock in seconds: for reports and benches only;
-// no result may depend on either.
+// CPU seconds used by this process (all threads), and a monotonic wall clock in seconds: for reports and
+// benches only; no result may depend on either.
 double process_cpu_seconds();
 double wall_seconds();
 // Peak resident memory of this process so far.

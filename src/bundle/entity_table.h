@@ -1,6 +1,7 @@
-// items.table and users.table: immutable key → raw feature values, memory-mapped and hash-indexed. The server looks up an id
-// and gets the same raw values that the sample file held, so both go through feature/encode.h.
-// Thread-safe once open. Hostile files: every offset is checked on open against the file's size; a checksum covers the rest.
+// items.table and users.table: immutable key → raw feature values, memory-mapped and hash-indexed. The server
+// looks up an id and gets the same raw values that the sample file held, so both go through feature/encode.h.
+// Thread-safe once open. Hostile files: every offset is checked on open against the file's size; a checksum
+// covers the rest.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace uniscale::bundle {
 
-// One row's values, by column: String → text (data() null = missing), Double → number (NaN = missing), Int → integer.
+// One row's values, by column: String → text (data() null = missing), Double → number (NaN = missing), Int →
+// integer.
 struct EntityValue {
   std::string_view text;
   double number;

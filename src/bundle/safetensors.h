@@ -1,5 +1,6 @@
-// safetensors files: named dense tensors, no code. Reading is hostile-input safe: header ≤ 16 MiB, checked sizes, no overlaps,
-// no gaps, offsets inside the file; tensors are mapped, not copied. Thread-safe once open.
+// safetensors files: named dense tensors, no code. Reading is hostile-input safe: header ≤ 16 MiB, checked
+// sizes, no overlaps, no gaps, offsets inside the file; tensors are mapped, not copied. Thread-safe once
+// open.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Sample files ① → RequestBatches ②: read by row group in parallel, filtered by provenance and dates, in time order or seeded
-// shuffle, batched by candidate count, resumable at an exact row.
+// Sample files ① → RequestBatches ②: read by row group in parallel, filtered by provenance and dates, in time
+// order or seeded shuffle, batched by candidate count, resumable at an exact row.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,15 @@ namespace uniscale::dataset {
 
 // `[dataset]`.
 struct Options {
-  std::string samples;                                    // folder of a sample set
-  std::string from, to;                                   // days, inclusive, "2026-03-01"; empty: all
-  std::vector<std::string> origins;                       // empty: all
-  std::vector<std::string> domains;                       // empty: all
-  std::vector<std::string> label_sources;                 // labels of other sources read as 0; empty: all count
-  std::string order = "time";                             // time | shuffled
+  std::string samples;                     // folder of a sample set
+  std::string from, to;                    // days, inclusive, "2026-03-01"; empty: all
+  std::vector<std::string> origins;        // empty: all
+  std::vector<std::string> domains;        // empty: all
+  std::vector<std::string> label_sources;  // labels of other sources read as 0; empty: all count
+  std::string order = "time";              // time | shuffled
   int64_t seed = 1;
   int64_t batch_candidates = 2048;
-  int64_t threads = 0;                                    // reader threads; 0: all CPUs
+  int64_t threads = 0;  // reader threads; 0: all CPUs
 };
 const config::Section<Options>& section();
 
@@ -49,11 +49,13 @@ SampleSet describe(const Options& options);
 
 class Reader {
  public:
-  // Throws UserError if the folder is no sample set, a day is missing, or a feature's column is absent from the files.
+  // Throws UserError if the folder is no sample set, a day is missing, or a feature's column is absent from
+  // the files.
   Reader(Options options, const feature::FeatureSpec& spec, Cursor start = {});
   ~Reader();
-  // Fills `batch` with whole requests until at least one and at most batch_candidates candidates (a single larger request comes
-  // alone). False at the end of the epoch: the cursor then stands at the start of the next one.
+  // Fills `batch` with whole requests until at least one and at most batch_candidates candidates (a single
+  // larger request comes alone). False at the end of the epoch: the cursor then stands at the start of the
+  // next one.
   bool next(feature::RequestBatch& batch);
   Cursor cursor() const;
 
@@ -62,7 +64,8 @@ class Reader {
   std::unique_ptr<Impl> impl_;
 };
 
-// Mean and standard deviation of the standardised features over the first `max_requests` requests in time order; sets them.
+// Mean and standard deviation of the standardised features over the first `max_requests` requests in time
+// order; sets them.
 void fit_statistics(const Options& options, feature::FeatureSpec& spec, int64_t max_requests);
 
 }  // namespace uniscale::dataset

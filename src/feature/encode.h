@@ -10,9 +10,10 @@
 
 namespace uniscale::feature {
 
-// One raw value a row (or, for sequences, `offsets` of rows + 1 into the values). Exactly one of the value spans is used, by
-// the feature's value_type: String → strings (data() null = missing), Double → doubles (NaN = missing), Int → ints with
-// `ints_valid` (empty = all valid). Vector features: doubles with `offsets`; a row of another length than dim is missing.
+// One raw value a row (or, for sequences, `offsets` of rows + 1 into the values). Exactly one of the value
+// spans is used, by the feature's value_type: String → strings (data() null = missing), Double → doubles (NaN
+// = missing), Int → ints with `ints_valid` (empty = all valid). Vector features: doubles with `offsets`; a
+// row of another length than dim is missing.
 struct RawColumn {
   int64_t num_rows = 0;
   std::span<const std::string_view> strings;
@@ -22,11 +23,12 @@ struct RawColumn {
   std::span<const int32_t> offsets;
 };
 
-// Appends num_rows rows to the feature's slot of `batch`. A column with num_rows rows and all spans empty = all missing.
-// Categorical: 0 = missing, else 1 + stable_hash(value) mod (buckets − 1); integers by their decimal text.
-// Text: NFC, lower-case, white space collapsed (text/normalise.h), n-grams hashed alike, in order of appearance, duplicates
-// kept, at most max_length. Sequence: the newest max_length, oldest first. Numeric: [transformed, 0] or [0, 1] if missing;
-// non-finite after the transform = missing; bucketise: id 1 + number of boundaries ≤ value.
+// Appends num_rows rows to the feature's slot of `batch`. A column with num_rows rows and all spans empty =
+// all missing. Categorical: 0 = missing, else 1 + stable_hash(value) mod (buckets − 1); integers by their
+// decimal text. Text: NFC, lower-case, white space collapsed (text/normalise.h), n-grams hashed alike, in
+// order of appearance, duplicates kept, at most max_length. Sequence: the newest max_length, oldest first.
+// Numeric: [transformed, 0] or [0, 1] if missing; non-finite after the transform = missing; bucketise: id 1 +
+// number of boundaries ≤ value.
 void encode(const Feature& feature, const TableSpec* table, const RawColumn& raw, RequestBatch& batch);
 
 }  // namespace uniscale::feature

@@ -1,6 +1,7 @@
-// The feature spec: which raw values become which ids and floats, and which token they belong to (model.md "Features →
-// tokens"). One spec is resolved at the start of training, stored in the bundle as feature_spec.json and used, unchanged, by
-// the server: training and serving cannot see different features. Immutable once resolved; thread-safe.
+// The feature spec: which raw values become which ids and floats, and which token they belong to (model.md
+// "Features → tokens"). One spec is resolved at the start of training, stored in the bundle as
+// feature_spec.json and used, unchanged, by the server: training and serving cannot see different features.
+// Immutable once resolved; thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +22,17 @@ enum class Kind { Categorical, Numeric, Text, Sequence, Vector };
 struct FeatureOptions {
   std::string name;
   std::string kind = "categorical";  // categorical | numeric | text | sequence | vector
-  // item_id · user_id · query · domain · query_tier · query_history · context.<c> · user.<c> · candidate.score ·
-  // candidate.<c> · item.title · item.category · item.<c> · history.<sequence>.{item_id,action,domain,age_bucket}
+  // item_id · user_id · query · domain · query_tier · query_history · context.<c> · user.<c> ·
+  // candidate.score · candidate.<c> · item.title · item.category · item.<c> ·
+  // history.<sequence>.{item_id,action,domain,age_bucket}
   std::string source;
-  std::string table;                       // embedding table shared under this name; default: the feature's own name
-  int64_t buckets = 100'000;               // rows of the table; id 0 = missing
-  int64_t dim = 16;                        // width of an embedding row
-  std::string transform = "none";          // numeric: none | log | standardise | log_standardise | bucketise
-  std::vector<double> boundaries;          // bucketise
-  int64_t max_length = 50;                 // sequence and text: ids kept (sequence: the newest)
-  std::vector<int64_t> ngrams = {3};       // text: character n-gram lengths; 0 = words
+  std::string table;               // embedding table shared under this name; default: the feature's own name
+  int64_t buckets = 100'000;       // rows of the table; id 0 = missing
+  int64_t dim = 16;                // width of an embedding row
+  std::string transform = "none";  // numeric: none | log | standardise | log_standardise | bucketise
+  std::vector<double> boundaries;  // bucketise
+  int64_t max_length = 50;         // sequence and text: ids kept (sequence: the newest)
+  std::vector<int64_t> ngrams = {3};  // text: character n-gram lengths; 0 = words
 };
 const config::ArraySection<FeatureOptions>& feature_section();
 
@@ -54,8 +56,9 @@ struct Feature {
   Side side = Side::Candidate;
   std::string source;
   schema::ValueType value_type = schema::ValueType::String;
-  // Categorical, Text, Sequence and bucketised Numeric have ids: `slot` indexes RequestBatch::ids and `table` tables().
-  // Plain Numeric (width 2: value, is_missing) and Vector have floats: `slot` indexes RequestBatch::floats.
+  // Categorical, Text, Sequence and bucketised Numeric have ids: `slot` indexes RequestBatch::ids and `table`
+  // tables(). Plain Numeric (width 2: value, is_missing) and Vector have floats: `slot` indexes
+  // RequestBatch::floats.
   bool has_ids = true;
   int slot = 0;
   int table = -1;
@@ -77,9 +80,9 @@ struct Token {
 
 class FeatureSpec {
  public:
-  // Resolves and checks: unknown sources, forbidden features (position, origin, labels, synth truth, sampling fields), a
-  // token whose features stand on another side, a feature in no token or two, tables shared with different sizes. Throws
-  // UserError with all problems. `domains`: the model's domains, search domain first.
+  // Resolves and checks: unknown sources, forbidden features (position, origin, labels, synth truth, sampling
+  // fields), a token whose features stand on another side, a feature in no token or two, tables shared with
+  // different sizes. Throws UserError with all problems. `domains`: the model's domains, search domain first.
   FeatureSpec(const std::vector<FeatureOptions>& features, const std::vector<TokenOptions>& tokens,
               const schema::LogSchema& schema, const std::vector<std::string>& sequences,
               std::vector<std::string> domains);

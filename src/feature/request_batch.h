@@ -1,7 +1,8 @@
-// RequestBatch ②: R requests with C candidates in all, as jagged columns. Filled by dataset (training) and by serve, read by
-// model and runtime; request-side columns have R rows, candidate-side columns C rows.
-// Invariants (checked once by `check_batch`, then trusted): candidate_offsets has R + 1 entries from 0 to C and never falls;
-// every id slot has one id a row or offsets of rows + 1; ids lie in [0, rows of their table).
+// RequestBatch ②: R requests with C candidates in all, as jagged columns. Filled by dataset (training) and by
+// serve, read by model and runtime; request-side columns have R rows, candidate-side columns C rows.
+// Invariants (checked once by `check_batch`, then trusted): candidate_offsets has R + 1 entries from 0 to C
+// and never falls; every id slot has one id a row or offsets of rows + 1; ids lie in [0, rows of their
+// table).
 #pragma once
 
 #include <cstdint>
@@ -25,9 +26,9 @@ struct FloatColumn {
 };
 
 struct TaskLabels {
-  std::vector<uint8_t> label;                // [C]
-  std::vector<float> weight;                 // [C], 1 where the label is 0
-  std::vector<schema::LabelSource> source;   // [C]
+  std::vector<uint8_t> label;               // [C]
+  std::vector<float> weight;                // [C], 1 where the label is 0
+  std::vector<schema::LabelSource> source;  // [C]
 };
 
 struct RequestBatch {
@@ -39,11 +40,11 @@ struct RequestBatch {
 
   // Training and evaluation only; empty in serving.
   TaskLabels tasks[schema::kNumTasks];
-  std::vector<schema::Origin> origin;         // [C]
-  std::vector<int32_t> position;              // [C], −1 = not shown; never a feature
-  std::vector<float> request_weight;          // [R], tier weight of searchified requests, else 1
+  std::vector<schema::Origin> origin;           // [C]
+  std::vector<int32_t> position;                // [C], −1 = not shown; never a feature
+  std::vector<float> request_weight;            // [R], tier weight of searchified requests, else 1
   std::vector<uint64_t> user_key, request_key;  // [R], stable hashes for grouping in metrics
-  std::vector<int64_t> ts_ms;                 // [R]
+  std::vector<int64_t> ts_ms;                   // [R]
 
   int32_t num_candidates() const { return candidate_offsets.back(); }
 };

@@ -1,5 +1,6 @@
-// What a log row is: the tables of the log store ⓪ (es3.md §0), their fixed columns and the feature columns a shop declares.
-// Values only; no I/O. The same schema describes ingest's output, es3's input, and what the server logs.
+// What a log row is: the tables of the log store ⓪ (es3.md §0), their fixed columns and the feature columns a
+// shop declares. Values only; no I/O. The same schema describes ingest's output, es3's input, and what the
+// server logs.
 #pragma once
 
 #include <cstdint>

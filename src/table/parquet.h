@@ -1,7 +1,8 @@
-// Parquet files as tables. Types are normalised on reading: all integers → Int64 (Int8 and Int32 stay), uint64 above
-// 2^63-1 → error, half/float → Float, decimal → Double, timestamps and dates of any unit → Int64 milliseconds UTC (naive
-// ones read as UTC), dictionary / large / view strings and binary → String, large and fixed-size lists → List.
-// Thread-safety: one reader may serve `read_row_group` from many threads; a writer belongs to one.
+// Parquet files as tables. Types are normalised on reading: all integers → Int64 (Int8 and Int32 stay),
+// uint64 above 2^63-1 → error, half/float → Float, decimal → Double, timestamps and dates of any unit → Int64
+// milliseconds UTC (naive ones read as UTC), dictionary / large / view strings and binary → String, large and
+// fixed-size lists → List. Thread-safety: one reader may serve `read_row_group` from many threads; a writer
+// belongs to one.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class ParquetReader {
   const std::vector<std::string>& column_names() const;
   const std::map<std::string, std::string>& metadata() const;
 
-  // `columns`: top-level names, or dotted paths into structs and lists of structs ("items.item_id"); empty = all.
-  // Names that the file lacks are left out of the result. Throws UserError on corrupt pages.
+  // `columns`: top-level names, or dotted paths into structs and lists of structs ("items.item_id"); empty =
+  // all. Names that the file lacks are left out of the result. Throws UserError on corrupt pages.
   Table read_row_group(int row_group, const std::vector<std::string>& columns = {}) const;
   // Streams the file in batches of at most `batch_rows` rows: memory stays bounded for any row-group size.
   void for_each_batch(int64_t batch_rows, const std::vector<std::string>& columns,
@@ -45,12 +46,13 @@ class ParquetReader {
 struct ParquetWriteOptions {
   std::string codec = "zstd";  // zstd, snappy, none
   int compression_level = 1;
-  std::map<std::string, std::string> metadata;   // stored in the footer, in key order
-  std::vector<std::string> plain_columns;        // dotted leaf paths without dictionary (unique ids)
+  std::map<std::string, std::string> metadata;  // stored in the footer, in key order
+  std::vector<std::string> plain_columns;       // dotted leaf paths without dictionary (unique ids)
 };
 
-// Writes `path` directly (not atomically: see publication.h). Each `write` makes one row group. The same tables and options
-// give the same bytes. The schema is that of the first table; a file without rows needs `write` of an empty table.
+// Writes `path` directly (not atomically: see publication.h). Each `write` makes one row group. The same
+// tables and options give the same bytes. The schema is that of the first table; a file without rows needs
+// `write` of an empty table.
 class ParquetWriter {
  public:
   ParquetWriter(std::string path, ParquetWriteOptions options);

@@ -1,7 +1,9 @@
-// How a store publishes. A store is a folder with data files and `manifests/<part>.json`, one manifest for each part
-// ("dt=2026-03-01", "items"). The manifest lists the part's files; a data file that no manifest lists does not exist for
-// any reader. Publishing = write data files under new names, sync them, swap the manifest by rename, delete the old files.
-// A kill at any moment leaves the old part or the new one. Data files carry the part's generation in their name
+// How a store publishes. A store is a folder with data files and `manifests/<part>.json`, one manifest for
+// each part
+// ("dt=2026-03-01", "items"). The manifest lists the part's files; a data file that no manifest lists does
+// not exist for any reader. Publishing = write data files under new names, sync them, swap the manifest by
+// rename, delete the old files. A kill at any moment leaves the old part or the new one. Data files carry the
+// part's generation in their name
 // ("part-000002.parquet"), counted from 1, so that a fresh store has the same names in every run.
 #pragma once
 
@@ -50,7 +52,8 @@ class Publisher {
   Impl* impl_;
 };
 
-// nullopt if the part was never published. Throws UserError if the manifest is broken or names a path outside the store.
+// nullopt if the part was never published. Throws UserError if the manifest is broken or names a path outside
+// the store.
 std::optional<Publication> read_publication(const std::string& store, const std::string& part);
 // Parts whose name starts with `prefix`, sorted.
 std::vector<std::string> list_parts(const std::string& store, const std::string& prefix);

@@ -1,5 +1,5 @@
-// Columnar tables in memory: immutable typed columns that may share memory with a file reader, plain vectors to build
-// them. The one door to Arrow and Parquet: nothing outside this room sees Arrow.
+// Columnar tables in memory: immutable typed columns that may share memory with a file reader, plain vectors
+// to build them. The one door to Arrow and Parquet: nothing outside this room sees Arrow.
 //
 // Letters: n rows. Thread-safety: a Column is immutable; reading it from many threads is safe.
 // Invariants: offsets have n + 1 entries, start anywhere, never fall; children hold at least offsets[n] rows.
@@ -24,12 +24,14 @@ class Column {
 
   Type type() const { return type_; }
   int64_t length() const { return length_; }
-  // What the file called the type before it was normalised ("timestamp[ns, tz=UTC]", "dictionary<…>"); for messages.
+  // What the file called the type before it was normalised ("timestamp[ns, tz=UTC]", "dictionary<…>"); for
+  // messages.
   const std::string& source_type() const { return source_type_; }
 
   bool has_nulls() const { return validity_ != nullptr; }
   bool is_valid(int64_t i) const {
-    return validity_ == nullptr || ((validity_[(i + validity_offset_) >> 3] >> ((i + validity_offset_) & 7)) & 1) != 0;
+    return validity_ == nullptr ||
+           ((validity_[(i + validity_offset_) >> 3] >> ((i + validity_offset_) & 7)) & 1) != 0;
   }
 
   // Values by type; entries of null rows are unspecified. Bool is one byte a row.
@@ -42,7 +44,8 @@ class Column {
   // Of a null row: a view whose data() is null.
   std::string_view string(int64_t i) const {
     if (!is_valid(i)) return {};
-    return {static_cast<const char*>(values_) + offsets_[i], static_cast<size_t>(offsets_[i + 1] - offsets_[i])};
+    return {static_cast<const char*>(values_) + offsets_[i],
+            static_cast<size_t>(offsets_[i + 1] - offsets_[i])};
   }
 
   // List: rows [list_begin(i), list_end(i)) of child(0). A null list has no rows.

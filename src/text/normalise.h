@@ -1,5 +1,5 @@
-// Text as the rules see it (es3.md, preamble): Unicode NFC, simple lower-case, white space collapsed to single blanks and
-// trimmed. Pure; thread-safe.
+// Text as the rules see it (es3.md, preamble): Unicode NFC, simple lower-case, white space collapsed to
+// single blanks and trimmed. Pure; thread-safe.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// Hashed character 3-gram counts and their cosine (es3.md, preamble): code points of the normalised text with one boundary mark
-// each side, hashed to 2^18 dimensions. Integer counts, so that thresholds are exact: cosine ≥ τ ⇔ dot² ≥ τ²·n₁·n₂.
-// Pure; thread-safe.
+// Hashed character 3-gram counts and their cosine (es3.md, preamble): code points of the normalised text with
+// one boundary mark each side, hashed to 2^18 dimensions. Integer counts, so that thresholds are exact:
+// cosine ≥ τ ⇔ dot² ≥ τ²·n₁·n₂. Pure; thread-safe.
 #pragma once
 
 #include <cstdint>

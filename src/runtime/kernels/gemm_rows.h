@@ -14,8 +14,8 @@ using Lanes = float __attribute__((vector_size(64)));  // 16 floats; narrower ma
 
 // Internal linkage: each instruction set must keep its own copy.
 template <int Rows>
-static inline void gemm_block(const float* x, int64_t in, const float* panel, const float* bias, bool accumulate,
-                       float* y, int64_t out, int64_t first, int64_t width) {
+static inline void gemm_block(const float* x, int64_t in, const float* panel, const float* bias,
+                              bool accumulate, float* y, int64_t out, int64_t first, int64_t width) {
   Lanes sums[Rows];
   for (int r = 0; r < Rows; ++r) {
     alignas(64) float start[PackedMatrix::kPanel] = {};
@@ -34,7 +34,7 @@ static inline void gemm_block(const float* x, int64_t in, const float* panel, co
 }
 
 static inline void gemm_rows(const float* x, int64_t rows, const PackedMatrix& weight, const float* bias,
-                      bool accumulate, float* y) {
+                             bool accumulate, float* y) {
   const int64_t in = weight.in(), out = weight.out();
   for (int64_t p = 0; p < weight.num_panels(); ++p) {
     const int64_t first = p * PackedMatrix::kPanel;
