@@ -2,6 +2,7 @@
 //   0 done · 2 usage or configuration · 3 input not ready · 4 quality gate failed · 5 retryable I/O · 70 our
 //   own error
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "config/config.h"
 
 namespace uniscale::cli {
 namespace {
@@ -18,6 +20,20 @@ int report(const std::exception& error, const char* kind, int exit_code) {
   const std::string text = base::full_message(error);
   fmt::print(stderr, "uniscale: {}{}\n", kind, text);
   return exit_code;
+}
+
+// The parser would only say that a verb is missing.
+void require_known_verb(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (verb->get_name() == argv[1]) return;
+    verbs.push_back(verb->get_name());
+  }
+  const auto nearest = config::nearest_name(argv[1], verbs);
+  throw base::UserError(fmt::format("unknown command \"{}\"{}; expected one of {}", argv[1],
+                                    nearest ? fmt::format("; did you mean \"{}\"?", *nearest) : "",
+                                    fmt::join(verbs, ", ")));
 }
 
 int run(int argc, char** argv) {
@@ -38,6 +54,7 @@ int run(int argc, char** argv) {
   add_config(app);
   add_serve(app);
   try {
+    require_known_verb(app, argc, argv);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "base/time.h"
 #include "json/json.h"
@@ -150,7 +151,8 @@ std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column
   if (cell.kind == Cell::Kind::Time) {
     out = cell.integer;
   } else if (whole && source_.time != "iso") {
-    if (source_.time == "s" && std::abs(*whole) > kLastMs) reject("time", column, "out of 1970 … 9999");
+    if (source_.time == "s" && (*whole < 0 || *whole > kLastMs / 1000))
+      reject("time", column, "out of 1970 … 9999");
     out = source_.time == "s" ? *whole * 1000 : (source_.time == "us" ? *whole / 1000 : *whole);
   } else if (cell.kind == Cell::Kind::Text && (source_.time == "auto" || source_.time == "iso")) {
     const auto parsed = base::parse_iso_time(cell.text);
@@ -283,7 +285,8 @@ void Converter::convert(const RawRow& row) {
       out_.text(text(cells[3], "category"));
       out_.text(features(declared, layout_.declared));
       out_.value(static_cast<uint32_t>(row.list_size));
-      for (const Cell& one : row.list_cells) {
+      // The vector keeps the cells of longer rows before this one.
+      for (const Cell& one : std::span(row.list_cells).first(static_cast<size_t>(row.list_size))) {
         const auto value = score(one, "embedding");
         if (!value) reject("number", "embedding", "expected numbers, got null");
         out_.value(*value);

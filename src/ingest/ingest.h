@@ -1,8 +1,9 @@
 // Raw logs → log store ⓪ (es3.md §0, §9; docs/ingest.md): read in streams, validate every row, quarantine
 // what cannot be used, clean what can, publish whole days.
 //
-// Memory is bounded by one bucket of one day; everything else is spilled below `<store>/.spill-<pid>`.
-// The same rows give the same bytes whatever their order, their split into files and the number of threads.
+// Requests and events are spilled below `<store>/.spill-<pid>`: memory holds one partition and one bucket of
+// a day a thread. The items and users tables are merged in memory (docs/ingest.md). The same rows give the
+// same bytes whatever their order, their split into files and the number of threads.
 #pragma once
 
 #include <cstdint>

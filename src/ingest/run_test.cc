@@ -247,5 +247,31 @@ TEST_F(IngestRun, TooManyRejectsPublishNothing) {
   EXPECT_TRUE(logstore::LogStore(options_.store).days().empty());
 }
 
+// An item without an embedding once saw the cells of the row before it.
+TEST_F(IngestRun, ARejectedEmbeddingLeavesTheNextItemAlone) {
+  sources_ = {{.name = "i",
+               .table = "items",
+               .format = "ndjson",
+               .path = put("i.ndjson", "{\"item_id\":\"a\",\"embedding\":[1,null]}\n{\"item_id\":\"b\"}\n")}};
+  const Report report = run();
+  EXPECT_EQ(report.num_rejected(), 1) << report.to_text();
+  EXPECT_EQ(report.num_items, 1) << report.to_text();
+}
+
+// The smallest integer times 1000 once wrapped to 1970.
+TEST_F(IngestRun, SecondsOutOfRangeAreRejectedNotWrapped) {
+  sources_ = {{.name = "e",
+               .table = "events",
+               .format = "ndjson",
+               .path = put("e.ndjson",
+                           "{\"event_id\":\"e\",\"action\":\"click\",\"user_id\":\"u\",\"item_id\":\"a\","
+                           "\"ts_ms\":-9223372036854775808}\n"),
+               .domain = "search",
+               .time = "s"}};
+  const Report report = run();
+  EXPECT_EQ(report.num_rejected(), 1) << report.to_text();
+  EXPECT_EQ(report.num_events, 0) << report.to_text();
+}
+
 }  // namespace
 }  // namespace uniscale::ingest
