@@ -261,9 +261,6 @@ Filters::Filters(const Options& options) : domains(options.domains) {
                       std::find(options.label_sources.begin(), options.label_sources.end(),
                                 schema::kLabelSourceNames[i]) != options.label_sources.end();
   }
-  // A request without candidates is never delivered, so only "every request has one" would make counting by
-  // rows exact.
-  drops_nothing = false;
 }
 
 bool Filters::keeps_domain(std::string_view domain) const {

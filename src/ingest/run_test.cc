@@ -20,8 +20,8 @@ namespace {
 class IngestRun : public testing::Test {
  protected:
   IngestRun() {
-    char name[] = "/tmp/ingest_test_XXXXXX";
-    folder_ = ::mkdtemp(name);
+    std::string name = (std::filesystem::temp_directory_path() / "ingest_test_XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
     options_.store = folder_ + "/store";
   }
   ~IngestRun() override { std::filesystem::remove_all(folder_); }

@@ -27,8 +27,7 @@ class WholeThread(FolderTest):
         first, second = Thread(self.folder / "a"), Thread(self.folder / "b")
         for thread, count in ((first, 1), (second, 2)):
             for verb in ("synth", "samples"):
-                thread.run(verb, "--threads", str(count)) if False else run(
-                    verb, *[f for f in thread.flags() if f not in ("--threads", "2")], "--threads", count)
+                run(verb, *[f for f in thread.flags() if f not in ("--threads", "2")], "--threads", count)
         self.assertEqual(tree_hashes(first.samples, ignore=("reports", "manifests")), tree_hashes(second.samples, ignore=("reports", "manifests")))
         self.assertEqual(tree_hashes(first.store, ignore=("manifests",)), tree_hashes(second.store, ignore=("manifests",)))
 

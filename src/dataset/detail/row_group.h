@@ -17,7 +17,6 @@ struct Filters {
   bool origin[4];
   bool label_source[6];
   std::vector<std::string> domains;  // empty: all
-  bool drops_nothing;                // no request and no candidate can be left out
 
   bool keeps_domain(std::string_view domain) const;
 };
