@@ -58,6 +58,52 @@ const config::Section<Options>& section() {
           .field("hard_share", &Options::hard_share,
                  "share of the drawn that goes to the highest scores first",
                  {.min = 0, .max = 1, .source = "es3.md §2"})
+          .field("attribution", &Options::attribution,
+                 "whether events of other domains and orphans label search samples", {.source = "es3.md §3"})
+          .field("relevance_gate", &Options::relevance_gate,
+                 "what makes an item relevant to a query: text similarity, earlier clicks under the query, "
+                 "either, or nothing is asked",
+                 {.choices = {"none", "text", "co_click", "either"}, .source = "es3.md §3.2"})
+          .field("gate_similarity", &Options::gate_similarity,
+                 "similarity of query and title from which the text gate opens",
+                 {.min = 0, .max = 1, .source = "es3.md §3.2"})
+          .field("stats_lookback", &Options::stats_lookback,
+                 "how many days before its day a decision may learn from (whole days)",
+                 {.source = "es3.md §3.2, §4"})
+          .field(
+              "attribute_undrawn", &Options::attribute_undrawn,
+              "whether an unexposed candidate that was not drawn may be credited and then joins the samples",
+              {.source = "es3.md §3.3"})
+          .field("reuse_attributed", &Options::reuse_attributed,
+                 "whether clicks that an attribution used up are searchified too", {.source = "es3.md §3.6"})
+          .field("half_life", &Options::half_life, "delay that halves the weight of a credit; 0: none does",
+                 {.source = "es3.md §3.5"})
+          .field("confidence", &Options::confidence,
+                 "weight of a credit by \"domain/action\", as { \"feed/click\" = 0.5 }; 1 where not named",
+                 {.min = 0, .max = 1000, .source = "es3.md §3.5"})
+          .field("searchify", &Options::searchify,
+                 "whether remaining clicks of other domains become search-like requests",
+                 {.source = "es3.md §4"})
+          .field("negative_similarity", &Options::negative_similarity,
+                 "similarity to the positive from which a shown item is a negative",
+                 {.min = 0, .max = 1, .source = "es3.md §4"})
+          .field("negatives_per_positive", &Options::negatives_per_positive,
+                 "most negatives of one positive; 0: as many as the click rate of the day before asks for",
+                 {.min = 0, .max = 10000, .source = "es3.md §4"})
+          .field("own_lookback", &Options::own_lookback,
+                 "how far back the user's own queries on the item are looked for",
+                 {.source = "es3.md §4, tier 1"})
+          .field("co_min_users", &Options::co_min_users,
+                 "distinct users who clicked the item under a query before it may stand for the item",
+                 {.min = 1, .max = 1e9, .source = "es3.md §4, tier 2"})
+          .field("ann_min_count", &Options::ann_min_count,
+                 "requests that a query needs before it may stand for an item by its text",
+                 {.min = 1, .max = 1e9, .source = "es3.md §4, tier 3"})
+          .field("ann_floor", &Options::ann_floor, "least similarity of a query found by its text",
+                 {.min = 0, .max = 1, .source = "es3.md §4, tier 3"})
+          .field("tier_weights", &Options::tier_weights,
+                 "weight of samples by the tier of their query: own, co, ann",
+                 {.min = 0, .max = 1000, .source = "es3.md §4"})
           .field("history_length", &Options::history_length, "most actions in one history sequence",
                  {.min = 0, .max = 100000, .source = "es3.md §5"})
           .field("history_lookback", &Options::history_lookback,
@@ -114,13 +160,34 @@ std::vector<base::Day> days_asked(const Options& options) {
 void check(const Options& options) {
   constexpr base::Duration kMostWindow{366 * base::kDayMs};
   const std::pair<std::string_view, base::Duration> durations[] = {
-      {"clock_skew", options.clock_skew},           {"native_window", options.native_window},
-      {"click_window", options.click_window},       {"cart_window", options.cart_window},
-      {"purchase_window", options.purchase_window}, {"page_window", options.page_window},
-      {"history_gap", options.history_gap},         {"history_lookback", options.history_lookback}};
+      {"clock_skew", options.clock_skew},
+      {"native_window", options.native_window},
+      {"click_window", options.click_window},
+      {"cart_window", options.cart_window},
+      {"purchase_window", options.purchase_window},
+      {"page_window", options.page_window},
+      {"history_gap", options.history_gap},
+      {"history_lookback", options.history_lookback},
+      {"stats_lookback", options.stats_lookback},
+      {"own_lookback", options.own_lookback},
+      {"half_life", options.half_life}};
   for (const auto& [key, duration] : durations) {
     US_REQUIRE(duration >= base::Duration{0} && duration <= kMostWindow,
                fmt::format("es3.{}: expected 0 to 366d, got {}", key, base::format_duration(duration)));
+  }
+  US_REQUIRE(options.stats_lookback.ms % base::kDayMs == 0,
+             fmt::format("es3.stats_lookback: expected whole days, got {}",
+                         base::format_duration(options.stats_lookback)));
+  US_REQUIRE(
+      options.tier_weights.size() == 3,
+      fmt::format("es3.tier_weights: expected 3 values (own, co, ann), got {}", options.tier_weights.size()));
+  for (const auto& [pair, factor] : options.confidence) {
+    const size_t slash = pair.rfind('/');
+    const std::string action = slash == std::string::npos ? std::string() : pair.substr(slash + 1);
+    US_REQUIRE(action == "click" || action == "cart" || action == "purchase",
+               fmt::format("es3.confidence: expected \"domain/click\", \"domain/cart\" or "
+                           "\"domain/purchase\", got \"{}\"",
+                           pair));
   }
   const base::Duration shortest =
       std::min({options.click_window, options.cart_window, options.purchase_window});

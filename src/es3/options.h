@@ -31,6 +31,26 @@ struct Options {
   int64_t unexposed_if_empty = 0;
   double hard_share = 0;
 
+  // §3
+  bool attribution = true;
+  std::string relevance_gate = "either";
+  double gate_similarity = 0.2;
+  base::Duration stats_lookback{30 * base::kDayMs};
+  bool attribute_undrawn = true;
+  bool reuse_attributed = false;
+  base::Duration half_life{0};   // 0: credits do not fade
+  config::DoubleMap confidence;  // "domain/action" → factor; 1 where a pair is not named
+
+  // §4
+  bool searchify = true;
+  double negative_similarity = 0.3;
+  int64_t negatives_per_positive = 0;  // 0: from the click rate of the day before
+  base::Duration own_lookback{30 * base::kDayMs};
+  int64_t co_min_users = 2;
+  int64_t ann_min_count = 2;
+  double ann_floor = 0.35;
+  std::vector<double> tier_weights = {1.0, 0.8, 0.5};  // own, co, ann
+
   int64_t history_length = 50;
   base::Duration history_lookback{90 * base::kDayMs};
   base::Duration history_gap{0};

@@ -69,6 +69,20 @@ TEST(Es3Options, RulesBetweenKeys) {
   EXPECT_EQ(error_of([&] { check(options); }).substr(0, 36), "es3.clock_skew: expected 0 to 366d, ");
 }
 
+TEST(Es3Options, AttributionAndQueriesHaveTheirRules) {
+  Options options;
+  options.stats_lookback = base::Duration{36 * base::kHourMs};
+  EXPECT_EQ(error_of([&] { check(options); }), "es3.stats_lookback: expected whole days, got 36h");
+  options = {};
+  options.tier_weights = {1, 0.5};
+  EXPECT_EQ(error_of([&] { check(options); }), "es3.tier_weights: expected 3 values (own, co, ann), got 2");
+  options = {};
+  options.confidence = {{"feed/view", 0.5}};
+  EXPECT_EQ(error_of([&] { check(options); }),
+            "es3.confidence: expected \"domain/click\", \"domain/cart\" or \"domain/purchase\", got "
+            "\"feed/view\"");
+}
+
 TEST(Es3Options, DefaultsAreThoseOfTheRules) {
   const Options options;
   EXPECT_EQ(options.clock_skew.ms, 5'000);
