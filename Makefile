@@ -7,7 +7,7 @@ export TORCH PIP_ARGS
 PYTHON := $(VENV)/bin/python
 CMAKE_FLAGS = -G Ninja -DUS_VENV=$(abspath $(VENV))
 
-.PHONY: help setup build demo test test-fast sanitize e2e lint format bench docs clean
+.PHONY: help setup build demo test test-fast oracle sanitize e2e lint format bench docs clean
 help:
 	@echo "make demo     synthetic logs -> samples -> trained model -> evaluation -> running server"
 	@echo "make test     set up, build, all tests, sanitizers, guards"
@@ -33,6 +33,12 @@ test: build
 
 test-fast: build
 	ctest --test-dir $(BUILD) --output-on-failure -L fast
+
+# The sample builder against its twin in SQL, on 200 random worlds; DuckDB lives in an environment of its own.
+oracle: build
+	@[ -x .venv-oracle/bin/pip ] || python3 -m venv .venv-oracle
+	.venv-oracle/bin/pip install -q $(PIP_ARGS) -r requirements/oracle.txt
+	.venv-oracle/bin/python tests/oracle/small_worlds.py $(BUILD)
 
 # ASan and UBSan over every room that does not link torch.
 sanitize: setup
