@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "model/heads.h"
 #include "model/layers.h"
 #include "model/tokenizer.h"
 
@@ -24,13 +25,12 @@ class DlrmMlp final : public Model {
 
  private:
   Options options_;
-  const feature::FeatureSpec& spec_;
   std::vector<Parameter> parameters_;
   std::unique_ptr<Tokenizer> tokenizer_;
   at::Tensor first_weight_, first_bias_;  // trunk.0
   int64_t request_width_ = 0;             // columns of first_weight_ that read request tokens
   std::vector<Linear> trunk_;             // trunk.1 …
-  std::vector<std::vector<Mlp>> heads_;   // by domain, by task
+  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

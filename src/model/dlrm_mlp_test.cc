@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "model/planted_test.h"
+#include "model/registry.h"
 
 namespace uniscale::model {
 namespace {
@@ -295,12 +296,15 @@ TEST(ModelOptions, BadCombinationsAreRefused) {
     change(options);
     return message_of([&] { make_model(options, spec, at::kFloat); });
   };
+  std::string all;
+  for (const std::string& name : architecture_names()) all += (all.empty() ? "" : ", ") + name;
   EXPECT_EQ(refuse([](Options& o) { o.architecture = "abc"; }),
-            "model.architecture: expected dlrm_mlp, got abc");
+            "model.architecture: expected one of " + all + ", got abc");
   EXPECT_EQ(refuse([](Options& o) { o.tasks = {"cart", "click"}; }), "model.tasks: expected \"click\" first");
   EXPECT_EQ(refuse([](Options& o) { o.tasks = {"click", "cart", "cart"}; }),
             "model.tasks: a task is named twice");
-  EXPECT_EQ(refuse([](Options& o) { o.trunk = {}; }), "model.trunk: expected at least one width");
+  EXPECT_EQ(refuse([](Options& o) { o.preset = "huge"; }),
+            "model.preset: expected one of tiny, small, base, 1x, 4x, got huge");
   Options options;
   options.domains = {"feed", "search"};
   EXPECT_EQ(message_of([&] { resolve_domains(options, "search"); }),

@@ -18,7 +18,8 @@ class Linear {
          std::vector<Parameter>& parameters);
   at::Tensor operator()(const at::Tensor& x) const;
   double flops() const { return 2.0 * static_cast<double>(weight_.numel()); }
-  int64_t out() const { return weight_.size(0); }
+  const at::Tensor& weight() const { return weight_; }  // [out, in]
+  const at::Tensor& bias() const { return bias_; }      // [out]
 
  private:
   at::Tensor weight_, bias_;
@@ -34,6 +35,7 @@ class Mlp {
       at::Generator& generator, at::ScalarType dtype, std::vector<Parameter>& parameters);
   at::Tensor operator()(at::Tensor x) const;
   double flops() const;
+  at::ScalarType dtype() const { return layers_[0].weight().scalar_type(); }
 
  private:
   std::vector<Linear> layers_;

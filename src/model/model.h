@@ -37,7 +37,7 @@ class Model {
   int64_t num_dense_parameters() const;
 };
 
-// Throws UserError if the options are no model.
+// Options as configured; what they leave open comes from their preset. Throws UserError if they are no model.
 std::unique_ptr<Model> make_model(const Options& options, const feature::FeatureSpec& spec,
                                   at::ScalarType dtype);
 
