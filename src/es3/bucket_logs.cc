@@ -76,7 +76,7 @@ int32_t user_number(IdIndex& users, std::string_view user_id) {
 }
 
 void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Day day,
-                     const std::string& file, int32_t table_number) {
+                     const std::string& file, int32_t table_number, bool with_cross_domains) {
   const RequestTable& source = logs.request_tables[static_cast<size_t>(table_number)];
   const Table& rows = source.rows;
   const Column& request_id = require_whole(rows, "request_id", Type::String, file);
@@ -87,8 +87,11 @@ void append_requests(BucketLogs& logs, const logstore::LogStore& store, base::Da
   for (int64_t i = 0; i < rows.num_rows(); ++i) {
     const int64_t ts = ts_ms[static_cast<size_t>(i)];
     check_day(day, ts, file);
-    if (domain.string(i) != store.schema().search_domain) continue;
+    const bool in_search = domain.string(i) == store.schema().search_domain;
+    if (!in_search && !with_cross_domains) continue;
     RequestRow request;
+    request.in_search = in_search;
+    request.domain = logs.domains.insert(domain.string(i));
     request.request_id = request_id.string(i);
     request.query = query.string(i);
     request.ts_ms = ts;
@@ -134,9 +137,15 @@ void append_events(BucketLogs& logs, const logstore::LogStore& store, base::Day 
   }
 }
 
-bool request_less(const RequestRow& a, const RequestRow& b) {
-  return std::tie(a.user, a.ts_ms, a.request_id) < std::tie(b.user, b.ts_ms, b.request_id);
-}
+struct RequestLess {
+  const BucketLogs& logs;
+  bool operator()(const RequestRow& a, const RequestRow& b) const {
+    if (a.user != b.user) return a.user < b.user;
+    if (a.ts_ms != b.ts_ms) return a.ts_ms < b.ts_ms;
+    if (a.request_id != b.request_id) return a.request_id < b.request_id;
+    return logs.domain_of(a) < logs.domain_of(b);
+  }
+};
 
 struct EventLess {
   const BucketLogs& logs;
@@ -237,28 +246,33 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
   for (const base::Day day : days) {
     if (day < ranges.first_day || ranges.last_day < day) continue;
     const bool in_requests = overlaps(ranges.requests, day);
-    const bool with_lists = in_requests && load == Load::Everything;
-    if (in_requests || overlaps(load == Load::Ids ? ranges.ids : ranges.queries, day)) {
+    const bool with_lists = in_requests && load != Load::Ids;
+    if (in_requests || overlaps(load == Load::Everything ? ranges.queries : ranges.ids, day)) {
       if (const auto file = store.requests_file(day, bucket)) {
         std::vector<std::string> columns = kRequestColumns;
-        const Depth depth = !with_lists ? Depth::Ids : day == ranges.day ? Depth::Everything : Depth::Lists;
+        const Depth depth = !with_lists ? Depth::Ids
+                            : day == ranges.day && ranges.has_rows && load == Load::Everything
+                                ? Depth::Everything
+                                : Depth::Lists;
         if (depth == Depth::Everything) {
           if (!store.schema().context.empty()) columns.push_back("context");
           columns.push_back("candidates");
         } else if (depth == Depth::Lists) {
           columns.push_back("candidates.item_id");
           columns.push_back("candidates.position");
+          if (ranges.has_scores) columns.push_back("candidates.score");
         }
         const table::ParquetReader reader(*file);
         for (int group = 0; group < reader.num_row_groups(); ++group) {
           logs.request_tables.push_back(
               open_request_table(reader.read_row_group(group, columns), store.schema(), depth, *file));
-          append_requests(logs, store, day, *file, static_cast<int32_t>(logs.request_tables.size() - 1));
+          append_requests(logs, store, day, *file, static_cast<int32_t>(logs.request_tables.size() - 1),
+                          ranges.has_stages && (in_requests || load != Load::Everything));
         }
       }
     }
     const Span& events = load == Load::Ids ? ranges.labels : ranges.events;
-    if (overlaps(events, day)) {
+    if (overlaps(events, day) && load != Load::Lists) {
       if (const auto file = store.events_file(day, bucket)) {
         const table::ParquetReader reader(*file);
         for (int group = 0; group < reader.num_row_groups(); ++group) {
@@ -268,13 +282,13 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
       }
     }
   }
-  logs.request_offsets_ = order_by_user(logs.requests, logs.users.size(), request_less);
+  logs.request_offsets_ = order_by_user(logs.requests, logs.users.size(), RequestLess{logs});
   logs.event_offsets_ = order_by_user(logs.events, logs.users.size(), EventLess{logs});
   for (size_t i = 1; i < logs.requests.size(); ++i) {
     const RequestRow& a = logs.requests[i - 1];
     const RequestRow& b = logs.requests[i];
     US_REQUIRE(
-        a.user != b.user || a.ts_ms != b.ts_ms || a.request_id != b.request_id,
+        a.user != b.user || a.ts_ms != b.ts_ms || a.request_id != b.request_id || a.domain != b.domain,
         fmt::format(
             "{}: requests, {}, bucket {}: expected one row per request, got request_id \"{}\" twice at {}",
             store.path(), base::format_day(base::day_of(a.ts_ms)), bucket, a.request_id,

@@ -1,8 +1,8 @@
 // The logs of one user bucket around one day, in memory: rows as small structs that point into the columns
 // they were read from, users as numbers, requests and events in one fixed order whatever the order in the
 // files. Thread-safety: immutable after `load_bucket_logs`. Invariants: `requests` sorted by (user, ts_ms,
-// request_id), `events` by (user, ts_ms, event_id, …all other fields); null users are number -1 and come
-// first; numbers of users follow no order of bytes.
+// request_id, domain), `events` by (user, ts_ms, event_id, …all other fields); null users are number -1 and
+// come first; numbers of users follow no order of bytes.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,11 @@ struct RequestRow {
   int32_t row = 0;
   int32_t begin = 0;  // candidates [begin, end) of the table's child columns
   int32_t end = 0;
+  int32_t domain = 0;  // in BucketLogs::domains
+  bool in_search = false;
   bool has_list = false;
+
+  int32_t num_candidates() const { return end - begin; }
 };
 
 // How a declared column stands in a file.
@@ -71,18 +75,20 @@ struct EventRow {
 };
 
 // Everything: what the kernels need. Ids: request ids and the events of `DayRanges::labels` alone, no lists.
-enum class Load : int8_t { Everything, Ids };
+// Lists: requests with the items and positions of their lists, no events.
+enum class Load : int8_t { Everything, Ids, Lists };
 
 struct BucketLogs {
   std::deque<RequestTable> request_tables;  // a deque: pointers into it stay
   std::deque<table::Table> event_tables;
-  std::vector<RequestRow> requests;  // of the search domain only
+  std::vector<RequestRow> requests;  // of the search domain; of the others too if the ranges have stages
   std::vector<EventRow> events;
   IdIndex users;
   IdIndex actions;
   IdIndex domains;
 
   std::string_view user_id(int32_t user) const { return user < 0 ? std::string_view() : users.id(user); }
+  std::string_view domain_of(const RequestRow& request) const { return domains.id(request.domain); }
   std::string_view item_id(const RequestRow& request, int32_t candidate) const {
     return request_tables[static_cast<size_t>(request.table)].item_id->string(request.begin + candidate);
   }

@@ -13,6 +13,8 @@
 #include "base/version.h"
 #include "es3/flat_size.h"
 #include "es3/pack.h"
+#include "es3/searchify.h"
+#include "es3/strays.h"
 #include "logstore/logstore.h"
 #include "table/parquet.h"
 #include "table/publication.h"
@@ -28,7 +30,7 @@ std::string folder_of(base::Day day, int bucket) {
 EntityVersions load_items(const logstore::LogStore& store) {
   const std::optional<std::string> file = store.items_file();
   if (!file) return {};
-  return EntityVersions::load(*file, "item_id", {"title", "category"}, store.schema().item);
+  return EntityVersions::load(*file, "item_id", {"title", "category"}, store.schema().item, {"embedding"});
 }
 
 EntityVersions load_users(const logstore::LogStore& store, int bucket) {
@@ -38,20 +40,53 @@ EntityVersions load_users(const logstore::LogStore& store, int bucket) {
   return EntityVersions::load(*file, "user_id", {}, store.schema().user);
 }
 
+// What became of the events of the day that live in this bucket; clicks that were searchified are counted
+// where their request is.
+EventCounts count_events(const BucketLogs& logs, const DayRanges& ranges, const NativeStage& native,
+                         const AttributionStage& attribution, const CrossClickStage& cross) {
+  EventCounts counts;
+  for (size_t i = 0; i < logs.events.size(); ++i) {
+    const EventRow& event = logs.events[i];
+    if (!ranges.samples.contains(event.ts_ms)) continue;
+    ++counts.num_events;
+    const Verdict place = native.places[i].verdict;
+    if (event.action == Action::Other) {
+      counts.add(Verdict::OtherAction, event.action);
+      continue;
+    }
+    if (event.in_search && is_orphan(place))
+      ++counts.orphans[static_cast<size_t>(place)][static_cast<size_t>(event.action)];
+    if (attribution.is_used(i)) {
+      counts.add(attribution.fates[i], event.action);
+    } else if (cross.fates[i] == Verdict::Native) {
+      counts.add(event.in_search ? place : Verdict::CrossDomain, event.action);
+    } else if (cross.fates[i] != Verdict::CrossPositive) {
+      counts.add(cross.fates[i], event.action);
+    }
+  }
+  return counts;
+}
+
 // One day's build: what its buckets share.
 class DayBuild {
  public:
   DayBuild(const BuildRequest& request, const logstore::LogStore& store, const EntityVersions& items,
-           base::Day day)
+           const ItemTexts& item_texts, base::Day day)
       : request_(request),
         store_(store),
         items_(items),
         ranges_(ranges_of(request.options, day)),
         num_threads_(base::resolve_num_threads(request.options.threads)),
+        statistics_days_(ranges_.has_stages ? Statistics::days_for(store, request.options, day)
+                                            : std::vector<base::Day>{}),
+        statistics_(make_statistics(item_texts)),
+        queries_(make_exact_query_index(statistics_.query_bank(), store.schema().hash_seed)),
+        knowledge_{item_texts, statistics_, store.schema().hash_seed},
         publisher_(request.options.samples, part_of(day)) {}
 
   DayReport run() {
-    find_strays();
+    strays_ = find_strays(store_, request_.options, ranges_, num_threads_);
+    find_travelling_clicks();
     const int num_buckets = store_.schema().num_buckets;
     std::vector<BucketReport> reports(static_cast<size_t>(num_buckets));
     base::parallel_for(num_threads_, num_buckets, [&](int64_t bucket) {
@@ -60,9 +95,10 @@ class DayBuild {
     DayReport report;
     report.day = ranges_.day;
     for (const BucketReport& bucket : reports) report.counts.merge(bucket);
-    report.counts.events.merge(count_unknown(strays_, ranges_));
     US_CHECK(report.counts.events.total() == report.counts.events.num_events,
              "an event of the day was lost or counted twice");
+    report.click_rate_before = statistics_.click_rate();
+    report.negatives_per_positive = negatives_per_positive(request_.options, statistics_.click_rate());
     list_missing_days(report);
     report.storage = storage_;
     publish(report);
@@ -70,28 +106,72 @@ class DayBuild {
   }
 
  private:
-  // Events whose request may stand in another bucket are matched before the buckets are built: es3.md §1,
-  // "users need not match".
-  void find_strays() {
+  // The stages that work on the events of one bucket's users.
+  struct UserSide {
+    NativeStage native;
+    AttributionStage attribution;
+    CrossClickStage cross;
+  };
+
+  Statistics make_statistics(const ItemTexts& item_texts) const {
+    ensure_statistics(store_, request_.options, statistics_days_);
+    return {request_.options.samples, request_.options, ranges_.day, statistics_days_, item_texts};
+  }
+
+  UserSide work_on_users(const BucketLogs& logs, int bucket) const {
+    const Options& options = request_.options;
+    UserSide side;
+    side.native = find_native(logs, options, ranges_, bucket, strays_);
+    side.attribution = attribute(logs, options, ranges_, side.native, knowledge_);
+    OwnQueries own_queries;
+    if (options.searchify)
+      own_queries = OwnQueries(options.samples, options, ranges_.day, statistics_days_, bucket);
+    side.cross =
+        collect_cross_clicks(logs, options, ranges_, side.native, side.attribution, own_queries, strays_);
+    return side;
+  }
+
+  // Clicks whose request is another user's: judged where their user is, searchified where the request is.
+  void find_travelling_clicks() {
     const int num_buckets = store_.schema().num_buckets;
-    std::vector<std::vector<StrayEvent>> found(static_cast<size_t>(num_buckets));
-    base::parallel_for(num_threads_, num_buckets, [&](int64_t bucket) {
-      const BucketLogs logs = load_bucket_logs(store_, ranges_, static_cast<int>(bucket), Load::Ids);
-      found[static_cast<size_t>(bucket)] = collect_strays(logs, request_.options, ranges_);
-    });
-    for (std::vector<StrayEvent>& strays : found) {
-      strays_.insert(strays_.end(), std::make_move_iterator(strays.begin()),
-                     std::make_move_iterator(strays.end()));
+    travelling_.resize(static_cast<size_t>(num_buckets));
+    std::vector<uint8_t> has_some(static_cast<size_t>(num_buckets), 0);
+    for (const StrayEvent& stray : strays_) {
+      if (request_.options.searchify && stray.verdict == Verdict::Native && stray.action == Action::Click &&
+          stray.domain != store_.schema().search_domain)
+        has_some[static_cast<size_t>(stray.event_bucket)] = 1;
     }
-    if (strays_.empty()) return;
-    std::vector<std::vector<StrayMatch>> matches(static_cast<size_t>(num_buckets));
+    std::vector<std::vector<CrossClick>> found(static_cast<size_t>(num_buckets));
     base::parallel_for(num_threads_, num_buckets, [&](int64_t bucket) {
-      const BucketLogs logs = load_bucket_logs(store_, ranges_, static_cast<int>(bucket), Load::Ids);
-      matches[static_cast<size_t>(bucket)] =
-          match_strays(logs, request_.options, ranges_, static_cast<int>(bucket), strays_);
+      const auto slot = static_cast<size_t>(bucket);
+      if (has_some[slot] == 0) return;
+      const BucketLogs logs = load_bucket_logs(store_, ranges_, static_cast<int>(bucket));
+      UserSide side = work_on_users(logs, static_cast<int>(bucket));
+      for (CrossClick& click : side.cross.clicks) {
+        if (click.stray >= 0) found[slot].push_back(std::move(click));
+      }
     });
-    for (const std::vector<StrayMatch>& bucket_matches : matches)
-      accept_matches(request_.options, bucket_matches, strays_);
+    for (std::vector<CrossClick>& some : found) {
+      for (CrossClick& click : some) {
+        const int bucket = strays_[static_cast<size_t>(click.stray)].bucket;
+        travelling_[static_cast<size_t>(bucket)].push_back(std::move(click));
+      }
+    }
+  }
+
+  // Clicks on this bucket's requests.
+  std::vector<CrossClick> arrived_clicks(const BucketLogs& logs, int bucket, CrossClickStage& cross) {
+    std::vector<CrossClick> clicks;
+    for (CrossClick& click : cross.clicks) {
+      if (click.stray < 0) clicks.push_back(std::move(click));
+    }
+    if (travelling_[static_cast<size_t>(bucket)].empty()) return clicks;
+    const RequestIds ids(logs, ranges_.samples);
+    for (CrossClick& click : travelling_[static_cast<size_t>(bucket)]) {
+      click.request = request_of(logs, ids, strays_[static_cast<size_t>(click.stray)]);
+      clicks.push_back(std::move(click));
+    }
+    return clicks;
   }
 
   BucketReport build_bucket(int bucket) {
@@ -99,17 +179,26 @@ class DayBuild {
     const Options& options = request_.options;
     const BucketLogs logs = load_bucket_logs(store_, ranges_, bucket);
     const EntityVersions users = load_users(store_, bucket);
-    const NativeStage native = find_native(logs, options, ranges_, bucket, strays_);
-    Draft draft = expose(logs, ranges_, schema.search_domain, native);
-    add_unexposed(logs, options, schema.hash_seed, draft);
-    if (!draft.requests.empty()) {
+    UserSide side = work_on_users(logs, bucket);
+    EventCounts events = count_events(logs, ranges_, side.native, side.attribution, side.cross);
+
+    Draft search = expose(logs, ranges_, schema.search_domain, side.native);
+    add_unexposed(logs, options, schema.hash_seed, search);
+    add_attributed(logs, options, side.attribution, search);
+    CrossStage cross = searchify(logs, options, ranges_, side.native, strays_, bucket,
+                                 arrived_clicks(logs, bucket, side.cross), knowledge_, *queries_);
+    events.merge(cross.events);
+    const Draft draft = merge(logs, std::move(search), std::move(cross.draft));
+    if (!draft.rows.empty()) {
       const Histories histories = build_histories(logs, options, request_.sequences, draft);
       write(bucket,
             Packer(schema, request_.sequences, logs, items_, users,
                    static_cast<size_t>(request_.max_column_bytes)),
             draft, histories);
     }
-    return report_draft(draft, native.events);
+    BucketReport report = report_draft(draft, options, events);
+    report.cross = cross.counts;
+    return report;
   }
 
   void write(int bucket, const Packer& packer, const Draft& draft, const Histories& histories) {
@@ -125,7 +214,7 @@ class DayBuild {
     std::optional<FlatSize> flat;
     if (request_.measure_flat) flat.emplace(path);
     int64_t most_rows = request_.options.row_group_requests;
-    for (size_t row = 0; row < draft.requests.size();) {
+    for (size_t row = 0; row < draft.rows.size();) {
       const size_t end = row_group_end(draft, row, most_rows);
       table::Table rows;
       try {
@@ -217,8 +306,13 @@ class DayBuild {
   const EntityVersions& items_;
   const DayRanges ranges_;
   const int num_threads_;
+  const std::vector<base::Day> statistics_days_;
+  const Statistics statistics_;
+  const std::unique_ptr<const QueryIndex> queries_;
+  const Knowledge knowledge_;
   table::Publisher publisher_;
   std::vector<StrayEvent> strays_;
+  std::vector<std::vector<CrossClick>> travelling_;  // by bucket of their request
   std::mutex mutex_;
   StorageReport storage_;
 };
@@ -239,9 +333,10 @@ std::vector<DayReport> build(const BuildRequest& request,
         fmt::format("{}: not ingested yet: {}", request.options.store, format_days(missing)));
   }
   const EntityVersions items = load_items(store);
+  const ItemTexts item_texts(items, store.schema().hash_seed, store.items_file().value_or(""));
   std::vector<DayReport> reports;
   for (const base::Day day : days) {
-    reports.push_back(DayBuild(request, store, items, day).run());
+    reports.push_back(DayBuild(request, store, items, item_texts, day).run());
     if (on_day) on_day(reports.back());
   }
   return reports;

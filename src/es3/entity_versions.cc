@@ -14,11 +14,13 @@ namespace uniscale::es3 {
 
 EntityVersions EntityVersions::load(const std::string& file, const std::string& id_column,
                                     const std::vector<std::string>& texts,
-                                    const std::vector<schema::DeclaredColumn>& declared) {
+                                    const std::vector<schema::DeclaredColumn>& declared,
+                                    const std::vector<std::string>& others) {
   EntityVersions entities;
   std::vector<std::string> wanted = {id_column, "ts_ms"};
   wanted.insert(wanted.end(), texts.begin(), texts.end());
   for (const schema::DeclaredColumn& column : declared) wanted.push_back(column.name);
+  wanted.insert(wanted.end(), others.begin(), others.end());
   const table::ParquetReader reader(file);
   std::vector<int32_t> numbers;
   std::vector<Version> rows;

@@ -17,14 +17,17 @@ namespace uniscale::es3 {
 class EntityVersions {
  public:
   EntityVersions() = default;
-  // `id_column` "item_id" or "user_id"; `texts`: fixed text columns that may be absent. Throws UserError if a
+  // `id_column` "item_id" or "user_id"; `texts`: fixed text columns that may be absent;
+  // `others`: columns of any type that may be absent. Throws UserError if a
   // (id, ts_ms) stands twice, or a declared column is missing or of another type.
   static EntityVersions load(const std::string& file, const std::string& id_column,
                              const std::vector<std::string>& texts,
-                             const std::vector<schema::DeclaredColumn>& declared);
+                             const std::vector<schema::DeclaredColumn>& declared,
+                             const std::vector<std::string>& others = {});
 
   // The version valid at `ts_ms`: the latest with ts_ms ≤ it. Ref::none() if there is none.
   Ref at(std::string_view id, int64_t ts_ms) const;
+  int64_t num_rows(int32_t table) const { return tables_[static_cast<size_t>(table)].num_rows(); }
   // The column `name` of every table that Refs count, null where a file lacks it.
   std::vector<const table::Column*> column(std::string_view name) const;
 

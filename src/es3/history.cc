@@ -65,7 +65,7 @@ void HistoryList::set(size_t row, std::span<const HistoryEntry> newest_first) {
 
 Histories build_histories(const BucketLogs& logs, const Options& options,
                           const std::vector<schema::SequenceOptions>& sequences, const Draft& draft) {
-  const size_t num_rows = draft.requests.size();
+  const size_t num_rows = draft.rows.size();
   Histories histories{std::vector<HistoryList>(sequences.size(), HistoryList(num_rows)),
                       HistoryList(num_rows)};
   std::vector<Filter> filters;
@@ -75,7 +75,7 @@ Histories build_histories(const BucketLogs& logs, const Options& options,
   std::vector<int32_t> rows(num_rows);
   std::iota(rows.begin(), rows.end(), 0);
   std::sort(rows.begin(), rows.end(), [&](int32_t a, int32_t b) {
-    return draft.requests[static_cast<size_t>(a)] < draft.requests[static_cast<size_t>(b)];
+    return draft.rows[static_cast<size_t>(a)].request < draft.rows[static_cast<size_t>(b)].request;
   });
 
   int32_t current_user = kNullUser;
@@ -85,7 +85,8 @@ Histories build_histories(const BucketLogs& logs, const Options& options,
   const auto event_time = [&](int32_t i) { return logs.events[static_cast<size_t>(i)].ts_ms; };
   const auto request_time = [&](int32_t i) { return logs.requests[static_cast<size_t>(i)].ts_ms; };
   for (const int32_t row : rows) {
-    const RequestRow& request = logs.requests[static_cast<size_t>(draft.requests[static_cast<size_t>(row)])];
+    const RequestRow& request =
+        logs.requests[static_cast<size_t>(draft.rows[static_cast<size_t>(row)].request)];
     if (request.user == kNullUser) continue;
     if (request.user != current_user) {
       current_user = request.user;
@@ -99,7 +100,8 @@ Histories build_histories(const BucketLogs& logs, const Options& options,
       queries.clear();
       const auto [first_request, last_request] = logs.requests_of(current_user);
       for (size_t i = first_request; i < last_request; ++i) {
-        if (!logs.requests[i].query.empty()) queries.push_back(static_cast<int32_t>(i));
+        if (logs.requests[i].in_search && !logs.requests[i].query.empty())
+          queries.push_back(static_cast<int32_t>(i));
       }
     }
     const View view{request.ts_ms, request.ts_ms - options.history_lookback.ms,

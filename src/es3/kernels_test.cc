@@ -66,10 +66,10 @@ TEST(Es3Unexposed, NumToDraw) {
 
 TEST(Es3Pack, RowGroupsEndByRequestsOrByItems) {
   Draft draft;
-  draft.requests = {0, 1, 2, 3};
+  draft.rows.resize(4);
   // 400k, 600k, 100k and 2M candidates; at most 2^20 in a group, but one request at least.
   draft.items[0].offsets = {0, 400'000, 1'000'000, 1'100'000, 3'100'000};
-  draft.items[1].offsets = {0, 0, 0, 0, 0};
+  for (size_t origin = 1; origin < draft.items.size(); ++origin) draft.items[origin].offsets.assign(5, 0);
   EXPECT_EQ(row_group_end(draft, 0, 8192), 2U);
   EXPECT_EQ(row_group_end(draft, 1, 8192), 3U);
   EXPECT_EQ(row_group_end(draft, 3, 8192), 4U);

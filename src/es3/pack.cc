@@ -24,12 +24,12 @@ struct TaskColumns {
   table::ValueVector<int64_t> delay_ms;
   std::vector<float> weight;
 
-  void push(const Label* positive) {
+  void push(const Label* positive, float zero_weight) {
     label.push_back(positive != nullptr);
     source.push_back(static_cast<int8_t>(positive ? positive->source : schema::LabelSource::None));
     positive ? domain.push(positive->domain) : domain.push_null();
     positive ? delay_ms.push(positive->delay_ms) : delay_ms.push_null();
-    weight.push_back(positive ? positive->weight : 1.0F);
+    weight.push_back(positive ? positive->weight : zero_weight);
   }
 };
 
@@ -116,7 +116,7 @@ std::vector<Packer::Source> Packer::sources(const std::vector<schema::DeclaredCo
 size_t row_group_end(const Draft& draft, size_t first_row, int64_t row_group_requests) {
   int64_t num_items = 0;
   size_t row = first_row;
-  while (row < draft.requests.size() && static_cast<int64_t>(row - first_row) < row_group_requests) {
+  while (row < draft.rows.size() && static_cast<int64_t>(row - first_row) < row_group_requests) {
     for (const ItemLists& lists : draft.items) num_items += lists.count(row);
     if (num_items > kRowGroupItems && row > first_row) break;
     ++row;
@@ -146,7 +146,7 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   auto label = std::lower_bound(draft.labels.begin(), draft.labels.end(), static_cast<int32_t>(first_row),
                                 [](const Label& l, int32_t row) { return l.row < row; });
   for (size_t row = first_row; row < last_row; ++row) {
-    const RequestRow& request = logs_.requests[static_cast<size_t>(draft.requests[row])];
+    const RequestRow& request = logs_.requests[static_cast<size_t>(draft.rows[row].request)];
     const auto positions = positions_[static_cast<size_t>(request.table)]->int32s();
     row_items.clear();
     for (size_t origin = 0; origin < draft.items.size(); ++origin) {
@@ -172,7 +172,7 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
       candidate_refs.push_back({request.table, request.begin + item.candidate});
       item_refs.push_back(items_.at(item.item_id, request.ts_ms));
       for (size_t task = 0; task < tasks.size(); ++task)
-        tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task]);
+        tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task], draft.rows[row].zero_weight);
     }
     for (auto it = first_label; it != label; ++it) labels_of[static_cast<size_t>(it->candidate)] = {};
     offsets.push_back(static_cast<int32_t>(origins.size()));
@@ -259,23 +259,27 @@ Column Packer::pack_queries(const HistoryList& list, size_t first_row, size_t la
 }
 
 Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const {
-  const size_t num_rows = last_row - first_row;
   std::array<ColumnSize, 3> sizes{ColumnSize(max_column_bytes_), ColumnSize(max_column_bytes_),
                                   ColumnSize(max_column_bytes_)};
   table::StringVector request_ids, domains, user_ids, queries;
   std::vector<int64_t> ts_ms;
+  std::vector<int8_t> tiers;
+  table::ValueVector<float> query_scores;
   std::vector<Ref> context_refs, user_refs;
   for (size_t row = first_row; row < last_row; ++row) {
-    const RequestRow& request = logs_.requests[static_cast<size_t>(draft.requests[row])];
+    const DraftRow& made = draft.rows[row];
+    const RequestRow& request = logs_.requests[static_cast<size_t>(made.request)];
     const std::string_view user_id = logs_.user_id(request.user);
-    sizes[0].add(request.request_id);
+    sizes[0].add(made.request_id);
     sizes[1].add(user_id);
-    sizes[2].add(request.query);
-    request_ids.push(request.request_id);
-    domains.push(schema_.search_domain);
+    sizes[2].add(made.query);
+    request_ids.push(made.request_id);
+    domains.push(logs_.domain_of(request));
     request.user == kNullUser ? user_ids.push_null() : user_ids.push(user_id);
     ts_ms.push_back(request.ts_ms);
-    queries.push_nullable(request.query);
+    queries.push_nullable(made.query);
+    tiers.push_back(static_cast<int8_t>(made.tier));
+    made.tier == schema::QueryTier::None ? query_scores.push_null() : query_scores.push(made.query_score);
     context_refs.push_back({request.table, request.row});
     user_refs.push_back(request.user == kNullUser ? Ref::none() : users_.at(user_id, request.ts_ms));
   }
@@ -286,10 +290,8 @@ Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_
   table.add("user_id", table::make_strings(std::move(user_ids)));
   table.add("ts_ms", table::make_int64s(std::move(ts_ms)));
   table.add("query", table::make_strings(std::move(queries)));
-  table.add("query_tier",
-            table::make_int8s(std::vector<int8_t>(num_rows, static_cast<int8_t>(schema::QueryTier::None))));
-  table.add("query_score",
-            table::make_floats(std::vector<float>(num_rows), std::vector<uint8_t>(num_rows, 0)));
+  table.add("query_tier", table::make_int8s(std::move(tiers)));
+  table.add("query_score", table::make_floats(std::move(query_scores.values), std::move(query_scores.valid)));
   if (!context_.empty()) table.add("context", pack_struct(context_, context_refs));
   if (!user_.empty()) table.add("user", pack_struct(user_, user_refs));
   for (size_t s = 0; s < sequences_.size(); ++s) {

@@ -30,10 +30,6 @@ json::Value days_json(const std::vector<base::Day>& days) {
   return list;
 }
 
-bool is_orphan(Verdict verdict) {
-  return verdict != Verdict::Native && verdict != Verdict::CrossDomain && verdict != Verdict::OtherAction;
-}
-
 }  // namespace
 
 void StageReport::merge(const StageReport& other) {
@@ -58,21 +54,45 @@ void BucketReport::merge(const BucketReport& other) {
   }
   positives.merge(other.positives);
   events.merge(other.events);
+  cross.merge(other.cross);
 }
 
-BucketReport report_draft(const Draft& draft, const EventCounts& events) {
+BucketReport report_draft(const Draft& draft, const Options& options, const EventCounts& events) {
   BucketReport report;
   report.events = events;
-  const std::array<std::string_view, 2> names = {"exposed", "+ unexposed"};
-  StageReport rung;
-  rung.num_requests = static_cast<int64_t>(draft.requests.size());
-  for (size_t origin = 0; origin < draft.items.size(); ++origin) {
-    rung.name = names[origin];
-    rung.num_samples += static_cast<int64_t>(draft.items[origin].candidates.size());
-    for (const Label& label : draft.labels) {
-      if (label.origin == static_cast<schema::Origin>(origin))
-        ++rung.num_positives[static_cast<size_t>(label.task)];
-    }
+  std::array<int64_t, 4> num_items{};
+  for (size_t origin = 0; origin < num_items.size(); ++origin)
+    num_items[origin] = static_cast<int64_t>(draft.items[origin].candidates.size());
+  int64_t num_searches = 0;
+  for (const DraftRow& row : draft.rows) num_searches += row.tier == schema::QueryTier::None;
+  // Positives by the stage that made them: native, attributed, searchified.
+  std::array<std::array<int64_t, schema::kNumTasks>, 3> positives{};
+  for (const Label& label : draft.labels) {
+    const size_t stage = label.source == schema::LabelSource::Native  ? 0
+                         : label.source == schema::LabelSource::Cross ? 2
+                                                                      : 1;
+    ++positives[stage][static_cast<size_t>(label.task)];
+  }
+  StageReport rung{"exposed", num_searches, num_items[0], positives[0]};
+  report.ladder.push_back(rung);
+  rung.name = "+ unexposed";
+  rung.num_samples += num_items[1] - draft.num_joined;
+  report.ladder.push_back(rung);
+  const auto add_positives = [&](size_t stage) {
+    for (size_t task = 0; task < schema::kNumTasks; ++task)
+      rung.num_positives[task] += positives[stage][task];
+  };
+  if (options.attribution) {
+    rung.name = "+ attribution";
+    rung.num_samples += draft.num_joined;
+    add_positives(1);
+    report.ladder.push_back(rung);
+  }
+  if (options.searchify) {
+    rung.name = "+ cross-domain";
+    rung.num_requests = static_cast<int64_t>(draft.rows.size());
+    rung.num_samples += num_items[2] + num_items[3];
+    add_positives(2);
     report.ladder.push_back(rung);
   }
   for (const Label& label : draft.labels) {

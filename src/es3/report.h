@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "es3/draft.h"
 #include "es3/native.h"
+#include "es3/searchify.h"
 #include "json/json.h"
 
 namespace uniscale::es3 {
@@ -47,14 +48,15 @@ struct PositiveCounts {
 };
 
 struct BucketReport {
-  std::vector<StageReport> ladder;  // cumulative: exposed; + unexposed
+  std::vector<StageReport> ladder;  // cumulative: exposed; + unexposed; + attribution; + cross-domain
   PositiveCounts positives;
   EventCounts events;
+  CrossCounts cross;
   void merge(const BucketReport& other);
 };
 
 // The rungs of a finished draft.
-BucketReport report_draft(const Draft& draft, const EventCounts& events);
+BucketReport report_draft(const Draft& draft, const Options& options, const EventCounts& events);
 
 // Bytes of the sample files against the same rows stored flat, one row a sample; 0 = not measured.
 struct StorageReport {
@@ -66,8 +68,10 @@ struct StorageReport {
 struct DayReport {
   base::Day day;
   bool is_final = false;
-  std::vector<base::Day> missing_later;    // days the result still waits for
-  std::vector<base::Day> missing_earlier;  // look-back days inside the store's span that it lacks
+  std::vector<base::Day> missing_later;        // days the result still waits for
+  std::vector<base::Day> missing_earlier;      // look-back days inside the store's span that it lacks
+  std::optional<ClickRate> click_rate_before;  // of the day before: p0
+  int64_t negatives_per_positive = 0;
   BucketReport counts;
   StorageReport storage;
 };

@@ -8,7 +8,7 @@ namespace {
 // Two requests with 3 exposed and 4 unexposed candidates; one click, one purchase that brings its click.
 Draft small_draft() {
   Draft draft;
-  draft.requests = {4, 9};
+  draft.rows = {{.request = 4}, {.request = 9}};
   draft.items[0].offsets = {0, 2, 3};
   draft.items[0].candidates = {0, 1, 0};
   draft.items[1].offsets = {0, 4, 4};
@@ -20,6 +20,8 @@ Draft small_draft() {
   draft.labels = {click, bought_click, purchase};
   return draft;
 }
+
+const Options kNative{.attribution = false, .searchify = false};
 
 EventCounts small_counts() {
   EventCounts events;
@@ -36,7 +38,7 @@ DayReport small_report() {
   DayReport report;
   report.day = *base::parse_day("2026-03-01");
   report.is_final = true;
-  report.counts = report_draft(small_draft(), small_counts());
+  report.counts = report_draft(small_draft(), kNative, small_counts());
   report.storage = {.list_bytes = 500, .flat_sorted_bytes = 1000, .flat_shuffled_bytes = 2000};
   return report;
 }
@@ -79,7 +81,7 @@ TEST(Es3Report, TheJsonHasTheSameNumbers) {
 
 TEST(Es3Report, AnEmptyDayHasNoRatios) {
   DayReport report;
-  report.counts = report_draft(Draft{}, EventCounts{});
+  report.counts = report_draft(Draft{}, kNative, EventCounts{});
   const json::Value written = to_json(report);
   EXPECT_TRUE(written["ladder"][0]["samples_ratio"].is_null());
   EXPECT_FALSE(written["storage"].contains("flat_sorted_bytes"));
@@ -88,8 +90,8 @@ TEST(Es3Report, AnEmptyDayHasNoRatios) {
 
 TEST(Es3Report, BucketsAddUp) {
   BucketReport sum;
-  sum.merge(report_draft(small_draft(), small_counts()));
-  sum.merge(report_draft(small_draft(), small_counts()));
+  sum.merge(report_draft(small_draft(), kNative, small_counts()));
+  sum.merge(report_draft(small_draft(), kNative, small_counts()));
   EXPECT_EQ(sum.ladder[1].num_samples, 14);
   EXPECT_EQ(sum.events.total(), 10);
   EXPECT_EQ(sum.events.num_events, 10);
@@ -101,7 +103,7 @@ TEST(Es3Report, DelaysFallIntoHalfOpenBins) {
   draft.labels[0].delay_ms = -1;
   draft.labels[1].delay_ms = 0;
   draft.labels[2].delay_ms = 72 * base::kHourMs;
-  const auto cells = report_draft(draft, EventCounts{}).positives.cells;
+  const auto cells = report_draft(draft, kNative, EventCounts{}).positives.cells;
   const auto& clicks = cells.at({schema::Task::Click, schema::LabelSource::Native, "search"});
   EXPECT_EQ(clicks[0], 1);
   EXPECT_EQ(clicks[1], 1);

@@ -94,6 +94,8 @@ std::string rule_text(const Options& options, const PlainEvent& event, const Eve
       return "cross_domain: not native, since it is not of the search domain";
     case Verdict::OtherAction:
       return "other_action: carries no label; it feeds the histories that name it";
+    default:
+      return std::string(kVerdictNames[static_cast<size_t>(path.verdict)]);
   }
   US_UNREACHABLE();
 }

@@ -1,0 +1,343 @@
+#include "es3/searchify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+namespace uniscale::es3 {
+namespace {
+
+using Shown = std::pair<int32_t, int32_t>;  // request, candidate
+
+struct Query {
+  schema::QueryTier tier = schema::QueryTier::None;
+  std::string_view text;
+  float score = 0;
+};
+
+// A positive with its query and negatives, ready to be put into a row.
+struct Positive {
+  Query query;
+  size_t first_click = 0;  // [first, last) in the sorted clicks
+  size_t last_click = 0;
+  std::vector<int32_t> negatives;
+};
+
+class Searchifier {
+ public:
+  Searchifier(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
+              const Knowledge& knowledge, const QueryIndex& queries, std::vector<CrossClick> clicks)
+      : logs_(logs),
+        options_(options),
+        ranges_(ranges),
+        knowledge_(knowledge),
+        queries_(queries),
+        clicks_(std::move(clicks)),
+        similarity_(knowledge.items),
+        num_negatives_(negatives_per_positive(options, knowledge.statistics.click_rate())) {}
+
+  CrossStage run(const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket) {
+    list_located(native, strays, bucket);
+    std::sort(clicks_.begin(), clicks_.end(), [](const CrossClick& a, const CrossClick& b) {
+      return std::tie(a.request, a.candidate, a.ts_ms, a.event_id) <
+             std::tie(b.request, b.candidate, b.ts_ms, b.event_id);
+    });
+    for (size_t first = 0; first < clicks_.size();) {
+      size_t last = first;
+      while (last < clicks_.size() && clicks_[last].request == clicks_[first].request) ++last;
+      searchify_request(first, last);
+      first = last;
+    }
+    return finish();
+  }
+
+ private:
+  void list_located(const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket) {
+    const auto add = [&](int32_t request, int32_t candidate) {
+      const RequestRow& row = logs_.requests[static_cast<size_t>(request)];
+      if (!row.in_search && ranges_.samples.contains(row.ts_ms)) located_.emplace_back(request, candidate);
+    };
+    for (const Place& place : native.places) {
+      if (place.verdict == Verdict::Native && place.request >= 0) add(place.request, place.candidate);
+    }
+    const RequestIds ids(logs_, ranges_.samples);
+    for (const StrayEvent& stray : strays) {
+      if (stray.bucket == bucket && stray.verdict == Verdict::Native &&
+          ranges_.samples.contains(stray.request_ts_ms))
+        add(request_of(logs_, ids, stray), stray.candidate);
+    }
+    std::sort(located_.begin(), located_.end());
+  }
+
+  // The positives of one g: dropped, or put into rows by query.
+  void searchify_request(size_t first, size_t last) {
+    const RequestRow& g = logs_.requests[static_cast<size_t>(clicks_[first].request)];
+    std::vector<Positive> positives;
+    for (size_t begin = first; begin < last;) {
+      size_t end = begin;
+      while (end < last && clicks_[end].candidate == clicks_[begin].candidate) ++end;
+      ++stage_.counts.num_positives;
+      Positive positive;
+      positive.first_click = begin;
+      positive.last_click = end;
+      const Ref version = knowledge_.items.at(logs_.item_id(g, clicks_[begin].candidate), g.ts_ms);
+      find_negatives(g, clicks_[begin].request, version, positive.negatives);
+      if (positive.negatives.empty()) {
+        ++stage_.counts.no_negative;
+        count_clicks(begin, end, Verdict::NoNegative);
+      } else if (find_query(g, begin, end, version, positive.query)) {
+        count_clicks(begin, end, Verdict::CrossPositive);
+        positives.push_back(std::move(positive));
+      } else {
+        ++stage_.counts.no_query;
+        count_clicks(begin, end, Verdict::NoQuery);
+      }
+      begin = end;
+    }
+    std::stable_sort(positives.begin(), positives.end(),
+                     [](const Positive& a, const Positive& b) { return a.query.text < b.query.text; });
+    for (size_t begin = 0; begin < positives.size();) {
+      size_t end = begin;
+      while (end < positives.size() && positives[end].query.text == positives[begin].query.text) ++end;
+      add_row(g, std::span(positives).subspan(begin, end - begin));
+      begin = end;
+    }
+  }
+
+  void count_clicks(size_t begin, size_t end, Verdict verdict) {
+    for (size_t i = begin; i < end; ++i) {
+      if (clicks_[i].was_used || !ranges_.samples.contains(clicks_[i].ts_ms)) continue;
+      // Of several clicks on one item the earliest is the positive.
+      stage_.events.add(verdict == Verdict::CrossPositive && i > begin ? Verdict::DuplicateCredit : verdict,
+                        Action::Click);
+    }
+  }
+
+  // Shown items of g that no event of g touched, the most similar first.
+  void find_negatives(const RequestRow& g, int32_t request, Ref positive, std::vector<int32_t>& negatives) {
+    similar_.clear();
+    similarity_.set_positive(positive);
+    for (int32_t c = 0; c < g.num_candidates(); ++c) {
+      if (!logs_.is_exposed(g, c) || std::binary_search(located_.begin(), located_.end(), Shown(request, c)))
+        continue;
+      const std::string_view item_id = logs_.item_id(g, c);
+      const ItemSimilarity::Score score =
+          similarity_.of(knowledge_.items.at(item_id, g.ts_ms), options_.negative_similarity);
+      if (score.reaches) similar_.push_back({score.order, item_id, c});
+    }
+    const size_t count = std::min(similar_.size(), static_cast<size_t>(num_negatives_));
+    std::partial_sort(similar_.begin(), similar_.begin() + static_cast<std::ptrdiff_t>(count), similar_.end(),
+                      [](const Similar& a, const Similar& b) {
+                        return a.order != b.order ? a.order > b.order : a.item_id < b.item_id;
+                      });
+    for (size_t i = 0; i < count; ++i) negatives.push_back(similar_[i].candidate);
+  }
+
+  // The first tier that answers. The other tiers are asked too, for the report.
+  bool find_query(const RequestRow& g, size_t begin, size_t end, Ref version, Query& query) {
+    const std::string_view item_id = logs_.item_id(g, clicks_[begin].candidate);
+    std::array<Query, kNumTiers> answers;
+    // The clicks of one item may be of several users; the earliest that has an own query speaks.
+    for (size_t i = begin; i < end && answers[0].tier == schema::QueryTier::None; ++i) {
+      if (clicks_[i].own_query) answers[0] = {schema::QueryTier::Own, *clicks_[i].own_query, 1.0F};
+    }
+    if (const auto co = knowledge_.statistics.co_query(item_id))
+      answers[1] = {schema::QueryTier::Co, co->query, static_cast<float>(co->num_users)};
+    if (const auto ann = nearest_query(version)) {
+      answers[2] = {schema::QueryTier::Ann,
+                    knowledge_.statistics.query_bank()[static_cast<size_t>(ann->query)],
+                    static_cast<float>(ann->similarity)};
+    }
+    const Query* chosen = nullptr;
+    for (size_t tier = 0; tier < answers.size(); ++tier) {
+      if (answers[tier].tier == schema::QueryTier::None) continue;
+      ++stage_.counts.covered[tier];
+      if (answers[0].tier != schema::QueryTier::None) {
+        ++stage_.counts.beside_own[tier];
+        stage_.counts.same_as_own[tier] += answers[tier].text == answers[0].text;
+      }
+      if (chosen == nullptr) chosen = &answers[tier];
+    }
+    if (chosen == nullptr) return false;
+    query = *chosen;
+    ++stage_.counts.by_tier[static_cast<size_t>(query.tier) - 1];
+    if (query.tier == schema::QueryTier::Ann) {
+      const int bin = std::clamp(static_cast<int>(query.score * kSimilarityBins), 0, kSimilarityBins - 1);
+      ++stage_.counts.ann_similarity[static_cast<size_t>(bin)];
+    }
+    return true;
+  }
+
+  std::optional<QueryIndex::Found> nearest_query(Ref version) {
+    if (version.source < 0) return std::nullopt;
+    const auto key = static_cast<int64_t>(version.source) << 32 | version.row;
+    const auto [it, is_new] = nearest_.try_emplace(key);
+    if (is_new)
+      it->second = queries_.nearest(knowledge_.items.title_vector(version), options_.ann_floor, scratch_);
+    return it->second;
+  }
+
+  float tier_weight(schema::QueryTier tier) const {
+    return static_cast<float>(options_.tier_weights[static_cast<size_t>(tier) - 1]);
+  }
+
+  // One pseudo-request: all positives of g with one query.
+  void add_row(const RequestRow& g, std::span<const Positive> positives) {
+    DraftRow row;
+    row.request = clicks_[positives.front().first_click].request;
+    row.tier = schema::QueryTier::Ann;
+    for (const Positive& positive : positives) row.tier = std::min(row.tier, positive.query.tier);
+    for (const Positive& positive : positives) {
+      if (positive.query.tier == row.tier) row.query_score = std::max(row.query_score, positive.query.score);
+    }
+    row.query = positives.front().query.text;
+    row.zero_weight = tier_weight(row.tier);
+    stage_.draft.texts.push_back(
+        fmt::format("x:{}:{}:{}", logs_.domain_of(g), g.request_id,
+                    base::hex64(base::stable_hash(knowledge_.hash_seed, row.query))));
+    row.request_id = stage_.draft.texts.back();
+    // The query may belong to a click, which goes away.
+    stage_.draft.texts.emplace_back(row.query);
+    row.query = stage_.draft.texts.back();
+    rows_.push_back({row, {}, {}, {}});
+    Row& made = rows_.back();
+    for (const Positive& positive : positives) {
+      made.positives.push_back(clicks_[positive.first_click].candidate);
+      made.negatives.insert(made.negatives.end(), positive.negatives.begin(), positive.negatives.end());
+      add_labels(g, positive, made.labels);
+    }
+    std::sort(made.positives.begin(), made.positives.end());
+    std::sort(made.negatives.begin(), made.negatives.end());
+    made.negatives.erase(std::unique(made.negatives.begin(), made.negatives.end()), made.negatives.end());
+    stage_.counts.num_negatives += static_cast<int64_t>(made.negatives.size());
+    ++stage_.counts.num_rows;
+  }
+
+  void add_labels(const RequestRow& g, const Positive& positive, std::vector<Label>& labels) {
+    const CrossClick& click = clicks_[positive.first_click];
+    const auto add = [&](schema::Task task, Action action, const std::string& domain, int64_t ts_ms) {
+      Label label;
+      label.candidate = click.candidate;
+      label.task = task;
+      label.source = schema::LabelSource::Cross;
+      label.origin = schema::Origin::CrossPositive;
+      stage_.draft.texts.push_back(domain);
+      label.domain = stage_.draft.texts.back();
+      label.delay_ms = ts_ms - g.ts_ms;
+      label.weight =
+          credit_weight(options_, domain, action, label.delay_ms) * tier_weight(positive.query.tier);
+      labels.push_back(label);
+    };
+    add(schema::Task::Click, Action::Click, click.domain, click.ts_ms);
+    for (size_t i = 0; i < click.labels.size(); ++i) {
+      // The earliest label among the clicks of this item.
+      const CrossLabel* first = nullptr;
+      for (size_t c = positive.first_click; c < positive.last_click; ++c) {
+        const auto& label = clicks_[c].labels[i];
+        if (label && (first == nullptr ||
+                      std::tie(label->ts_ms, label->event_id) < std::tie(first->ts_ms, first->event_id)))
+          first = &*label;
+      }
+      if (first != nullptr)
+        add(static_cast<schema::Task>(i + 1), static_cast<Action>(i + 1), first->domain, first->ts_ms);
+    }
+  }
+
+  CrossStage finish() {
+    std::sort(rows_.begin(), rows_.end(), [&](const Row& a, const Row& b) {
+      const RequestRow& left = logs_.requests[static_cast<size_t>(a.row.request)];
+      const RequestRow& right = logs_.requests[static_cast<size_t>(b.row.request)];
+      return std::tuple(left.ts_ms, a.row.request_id, logs_.user_id(left.user)) <
+             std::tuple(right.ts_ms, b.row.request_id, logs_.user_id(right.user));
+    });
+    Draft& draft = stage_.draft;
+    for (const Row& made : rows_) {
+      const auto number = static_cast<int32_t>(draft.rows.size());
+      draft.rows.push_back(made.row);
+      const std::array<const std::vector<int32_t>*, 4> lists = {nullptr, nullptr, &made.positives,
+                                                                &made.negatives};
+      for (size_t origin = 0; origin < lists.size(); ++origin) {
+        ItemLists& items = draft.items[origin];
+        if (lists[origin] != nullptr)
+          items.candidates.insert(items.candidates.end(), lists[origin]->begin(), lists[origin]->end());
+        items.offsets.push_back(static_cast<int64_t>(items.candidates.size()));
+      }
+      for (Label label : made.labels) {
+        label.row = number;
+        draft.labels.push_back(label);
+      }
+    }
+    std::sort(draft.labels.begin(), draft.labels.end(), [](const Label& a, const Label& b) {
+      return std::tie(a.row, a.candidate, a.task) < std::tie(b.row, b.candidate, b.task);
+    });
+    return std::move(stage_);
+  }
+
+  struct Similar {
+    double order;
+    std::string_view item_id;
+    int32_t candidate;
+  };
+  struct Row {
+    DraftRow row;
+    std::vector<int32_t> positives;
+    std::vector<int32_t> negatives;
+    std::vector<Label> labels;
+  };
+
+  const BucketLogs& logs_;
+  const Options& options_;
+  const DayRanges& ranges_;
+  const Knowledge& knowledge_;
+  const QueryIndex& queries_;
+  std::vector<CrossClick> clicks_;
+  ItemSimilarity similarity_;
+  const int64_t num_negatives_;
+  std::vector<Shown> located_;  // of requests of the day, sorted
+  std::vector<Similar> similar_;
+  std::unordered_map<int64_t, std::optional<QueryIndex::Found>> nearest_;  // by item version
+  QueryIndex::Scratch scratch_;
+  std::vector<Row> rows_;
+  CrossStage stage_;
+};
+
+}  // namespace
+
+void CrossCounts::merge(const CrossCounts& other) {
+  num_positives += other.num_positives;
+  no_negative += other.no_negative;
+  no_query += other.no_query;
+  for (size_t tier = 0; tier < kNumTiers; ++tier) {
+    by_tier[tier] += other.by_tier[tier];
+    covered[tier] += other.covered[tier];
+    beside_own[tier] += other.beside_own[tier];
+    same_as_own[tier] += other.same_as_own[tier];
+  }
+  for (size_t bin = 0; bin < kSimilarityBins; ++bin) ann_similarity[bin] += other.ann_similarity[bin];
+  num_negatives += other.num_negatives;
+  num_rows += other.num_rows;
+}
+
+int64_t negatives_per_positive(const Options& options, const std::optional<ClickRate>& rate) {
+  constexpr int64_t kUnknown = 10, kMost = 20;
+  if (options.negatives_per_positive > 0) return options.negatives_per_positive;
+  if (!rate || rate->num_exposed == 0) return kUnknown;
+  if (rate->num_clicked == 0) return kMost;
+  const double p0 = static_cast<double>(rate->num_clicked) / static_cast<double>(rate->num_exposed);
+  return std::clamp<int64_t>(round_half_up((1 - p0) / p0), 1, kMost);
+}
+
+CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
+                     const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket,
+                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries) {
+  if (clicks.empty()) return {};
+  return Searchifier(logs, options, ranges, knowledge, queries, std::move(clicks))
+      .run(native, strays, bucket);
+}
+
+}  // namespace uniscale::es3
