@@ -59,6 +59,15 @@ std::optional<float> float_at(const Column* column, int64_t row) {
   return column->floats()[static_cast<size_t>(row)];
 }
 
+// A null list and an empty one are the same.
+std::vector<float> floats_at(const Column* column, int64_t row) {
+  std::vector<float> values;
+  if (column == nullptr || column->type() != Type::List || !column->is_valid(row)) return values;
+  for (int64_t i = column->list_begin(row); i < column->list_end(row); ++i)
+    values.push_back(column->child(0).floats()[static_cast<size_t>(i)]);
+  return values;
+}
+
 std::optional<int32_t> int32_at(const Column& column, int64_t row) {
   if (!column.is_valid(row)) return std::nullopt;
   return column.int32s()[static_cast<size_t>(row)];
@@ -123,7 +132,9 @@ void read_entities(const logstore::LogStore& store, PlainLogs& logs) {
             {text_at(rows.find("item_id"), i).value_or(""),
              rows.require("ts_ms", Type::Int64, *file).int64s()[static_cast<size_t>(i)],
              text_at(rows.find("title"), i), text_at(rows.find("category"), i),
-             values_at(store.schema().item, [&](const std::string& name) { return rows.find(name); }, i)});
+             values_at(
+                 store.schema().item, [&](const std::string& name) { return rows.find(name); }, i),
+             floats_at(rows.find("embedding"), i)});
       }
     });
   }

@@ -55,6 +55,7 @@ struct PlainItem {
   std::optional<std::string> title;
   std::optional<std::string> category;
   PlainValues features;
+  std::vector<float> embedding = {};  // empty = null
 };
 
 struct PlainUser {

@@ -5,9 +5,9 @@
 #include <tuple>
 
 #include "base/hash.h"
+#include "es3/detail/reference_steps.h"
 
 namespace uniscale::es3 {
-namespace {
 
 bool is_in(const std::vector<std::string>& names, const std::string& name) {
   for (const std::string& one : names) {
@@ -23,22 +23,47 @@ const PlainCandidate* candidate_of(const PlainRequest& request, const std::strin
   return nullptr;
 }
 
+const PlainItem* item_at_time(const PlainLogs& logs, const std::string& item_id, int64_t ts_ms) {
+  const PlainItem* version = nullptr;
+  for (const PlainItem& one : logs.items) {
+    if (one.item_id == item_id && one.ts_ms <= ts_ms && (!version || one.ts_ms > version->ts_ms))
+      version = &one;
+  }
+  return version;
+}
+
+bool is_label_action(const std::string& action) {
+  return action == "click" || action == "cart" || action == "purchase";
+}
+
+bool is_earlier(const PlainEvent& a, const PlainEvent& b) {
+  return std::tie(a.ts_ms, a.event_id) < std::tie(b.ts_ms, b.event_id);
+}
+
+const text::NgramVector& TextVectors::of(const std::string& raw_text) {
+  const auto found = vectors_.find(raw_text);
+  if (found != vectors_.end()) return found->second;
+  return vectors_.emplace(raw_text, text::ngram_vector(raw_text, hash_seed_)).first->second;
+}
+
 int64_t action_window_ms(const Options& options, const std::string& action) {
   if (action == "click") return options.click_window.ms;
   if (action == "cart") return options.cart_window.ms;
   return options.purchase_window.ms;
 }
 
-// "An event with request_id": all search requests with that id within W of the event (W + clock_skew after
-// it). The event's own user's come first; then the latest that is not later than ts + clock_skew, then the
-// earliest later one.
-const PlainRequest* named_request(const PlainLogs& logs, const schema::LogSchema& schema,
-                                  const Options& options, const PlainEvent& event) {
+namespace {
+
+// "An event with request_id": all requests of the domain with that id within W of the event (W + clock_skew
+// after it). The event's own user's come first; then the latest that is not later than ts + clock_skew, then
+// the earliest later one.
+const PlainRequest* named_request(const PlainLogs& logs, const std::string& domain, const Options& options,
+                                  const PlainEvent& event) {
   const int64_t longest =
       std::max({options.click_window.ms, options.cart_window.ms, options.purchase_window.ms});
   std::vector<const PlainRequest*> named;
   for (const PlainRequest& request : logs.requests) {
-    if (request.domain != schema.search_domain || request.request_id != *event.request_id) continue;
+    if (request.domain != domain || request.request_id != *event.request_id) continue;
     if (request.ts_ms < event.ts_ms - longest ||
         request.ts_ms > event.ts_ms + longest + options.clock_skew.ms)
       continue;
@@ -65,14 +90,14 @@ const PlainRequest* named_request(const PlainLogs& logs, const schema::LogSchema
   return best;
 }
 
-// "An event without request_id": the latest search request of its user that exposed the item in [ts -
+// "An event without request_id": the latest request of its user that exposed the item in [ts -
 // native_window, ts].
-const PlainRequest* found_request(const PlainLogs& logs, const schema::LogSchema& schema,
-                                  const Options& options, const PlainEvent& event) {
+const PlainRequest* found_request(const PlainLogs& logs, const std::string& domain, const Options& options,
+                                  const PlainEvent& event) {
   const PlainRequest* best = nullptr;
   if (!event.user_id) return nullptr;
   for (const PlainRequest& request : logs.requests) {
-    if (request.domain != schema.search_domain || request.user_id != event.user_id) continue;
+    if (request.domain != domain || request.user_id != event.user_id) continue;
     if (request.ts_ms > event.ts_ms || request.ts_ms < event.ts_ms - options.native_window.ms) continue;
     const PlainCandidate* candidate = candidate_of(request, event.item_id);
     if (!candidate || !candidate->position) continue;
@@ -83,42 +108,42 @@ const PlainRequest* found_request(const PlainLogs& logs, const schema::LogSchema
   return best;
 }
 
-struct NativeEvent {
-  const PlainEvent* event;
-  const PlainRequest* request;
-};
-
-std::vector<NativeEvent> native_events(const PlainLogs& logs, const schema::LogSchema& schema,
-                                       const Options& options) {
-  std::vector<NativeEvent> natives;
-  for (const PlainEvent& event : logs.events) {
-    const EventPath path = follow_event(logs, schema, options, event);
-    if (path.verdict == Verdict::Native) natives.push_back({&event, path.request});
-  }
-  return natives;
-}
-
-PlainLabel label_of(const std::vector<NativeEvent>& natives, const PlainRequest& request,
+// The earliest native event of one of `actions` labels, else the earliest credit of one.
+PlainLabel label_of(const Twin& twin, const Options& options, const PlainRequest& request,
                     const std::string& item_id, const std::vector<std::string>& actions,
                     const std::string& search_domain) {
   const PlainEvent* earliest = nullptr;
-  for (const NativeEvent& native : natives) {
+  for (const NativeEvent& native : twin.natives()) {
     if (native.request != &request || native.event->item_id != item_id ||
         !is_in(actions, native.event->action))
       continue;
-    if (!earliest || std::tie(native.event->ts_ms, native.event->event_id) <
-                         std::tie(earliest->ts_ms, earliest->event_id)) {
-      earliest = native.event;
-    }
+    if (!earliest || is_earlier(*native.event, *earliest)) earliest = native.event;
   }
   PlainLabel label;
-  if (!earliest) return label;
+  if (earliest) {
+    label.value = true;
+    label.source = static_cast<int8_t>(schema::LabelSource::Native);
+    label.domain = search_domain;
+    label.delay_ms = earliest->ts_ms - request.ts_ms;
+    return label;
+  }
+  const PlainCredit* first = nullptr;
+  for (const PlainCredit& credit : twin.credits()) {
+    if (credit.request != &request || credit.event->item_id != item_id ||
+        !is_in(actions, credit.event->action))
+      continue;
+    if (!first || is_earlier(*credit.event, *first->event)) first = &credit;
+  }
+  if (!first) return label;
   label.value = true;
-  label.source = static_cast<int8_t>(schema::LabelSource::Native);
-  label.domain = search_domain;
-  label.delay_ms = earliest->ts_ms - request.ts_ms;
+  label.source = static_cast<int8_t>(first->source);
+  label.domain = first->event->domain;
+  label.delay_ms = first->event->ts_ms - request.ts_ms;
+  label.weight = static_cast<float>(credit_weight(options, *first->event, *label.delay_ms));
   return label;
 }
+
+}  // namespace
 
 // The unexposed candidates that §2 draws.
 std::vector<const PlainCandidate*> drawn(const PlainRequest& request, const Options& options,
@@ -161,6 +186,8 @@ std::vector<const PlainCandidate*> drawn(const PlainRequest& request, const Opti
   taken.insert(taken.end(), pool.begin(), pool.begin() + (k - num_hard));
   return taken;
 }
+
+namespace {
 
 int32_t plain_age_bucket(int64_t now_ms, int64_t ts_ms) {
   // 1 + seconds, halved until it is below 2: floor(log2) without rounding.
@@ -221,38 +248,31 @@ std::vector<PlainQueryEntry> queries_of(const PlainLogs& logs, const schema::Log
   return history;
 }
 
-PlainSampleItem sample_item(const PlainLogs& logs, const schema::LogSchema& schema,
-                            const std::vector<NativeEvent>& natives, const PlainRequest& request,
+PlainSampleItem sample_item(const Twin& twin, const PlainLogs& logs, const schema::LogSchema& schema,
+                            const Options& options, const PlainRequest& request,
                             const PlainCandidate& candidate) {
-  PlainSampleItem item;
-  item.item_id = candidate.item_id;
-  item.origin = static_cast<int8_t>(candidate.position ? schema::Origin::Exposed : schema::Origin::Unexposed);
-  item.position = candidate.position;
+  PlainSampleItem item =
+      plain_sample_item(logs, schema, request, candidate,
+                        candidate.position ? schema::Origin::Exposed : schema::Origin::Unexposed);
   // Closure: purchase ⇒ click, cart ⇒ click.
-  item.labels[0] =
-      label_of(natives, request, candidate.item_id, {"click", "cart", "purchase"}, schema.search_domain);
-  item.labels[1] = label_of(natives, request, candidate.item_id, {"cart"}, schema.search_domain);
-  item.labels[2] = label_of(natives, request, candidate.item_id, {"purchase"}, schema.search_domain);
-  item.score = candidate.score;
-  item.candidate_features = candidate.features;
-  const PlainItem* version = nullptr;
-  for (const PlainItem& one : logs.items) {
-    if (one.item_id == candidate.item_id && one.ts_ms <= request.ts_ms &&
-        (!version || one.ts_ms > version->ts_ms))
-      version = &one;
-  }
-  item.item_features.resize(schema.item.size());
-  if (version) {
-    item.title = version->title;
-    item.category = version->category;
-    item.item_features = version->features;
+  const std::vector<std::string> actions[] = {{"click", "cart", "purchase"}, {"cart"}, {"purchase"}};
+  for (size_t task = 0; task < item.labels.size(); ++task) {
+    item.labels[task] =
+        label_of(twin, options, request, candidate.item_id, actions[task], schema.search_domain);
   }
   return item;
 }
 
-PlainSample sample_of(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
-                      const std::vector<schema::SequenceOptions>& sequences,
-                      const std::vector<NativeEvent>& natives, const PlainRequest& request) {
+// §3.3: a credited undrawn candidate joins the samples.
+bool has_credit(const Twin& twin, const PlainRequest& request, const std::string& item_id) {
+  for (const PlainCredit& credit : twin.credits()) {
+    if (credit.request == &request && credit.event->item_id == item_id) return true;
+  }
+  return false;
+}
+
+PlainSample search_sample(const Twin& twin, const PlainLogs& logs, const schema::LogSchema& schema,
+                          const Options& options, const PlainRequest& request) {
   PlainSample sample;
   sample.request_id = request.request_id;
   sample.domain = request.domain;
@@ -260,6 +280,19 @@ PlainSample sample_of(const PlainLogs& logs, const schema::LogSchema& schema, co
   sample.ts_ms = request.ts_ms;
   sample.query = request.query;
   sample.context = request.context;
+  const std::vector<const PlainCandidate*> taken = drawn(request, options, schema.hash_seed);
+  for (const PlainCandidate& candidate : request.candidates) {
+    const bool is_drawn = std::find(taken.begin(), taken.end(), &candidate) != taken.end();
+    if (candidate.position || is_drawn || has_credit(twin, request, candidate.item_id))
+      sample.items.push_back(sample_item(twin, logs, schema, options, request, candidate));
+  }
+  return sample;
+}
+
+// What a row says about its user, and the order of its items: the same for every kind of row.
+void finish_sample(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
+                   const std::vector<schema::SequenceOptions>& sequences, const PlainRequest& request,
+                   PlainSample& sample) {
   sample.user.resize(schema.user.size());
   const PlainUser* version = nullptr;
   for (const PlainUser& one : logs.users) {
@@ -272,28 +305,42 @@ PlainSample sample_of(const PlainLogs& logs, const schema::LogSchema& schema, co
   for (const schema::SequenceOptions& sequence : sequences)
     sample.histories.push_back(history_of(logs, options, sequence, request));
   sample.queries = queries_of(logs, schema, options, request);
-  for (const PlainCandidate& candidate : request.candidates) {
-    if (candidate.position) sample.items.push_back(sample_item(logs, schema, natives, request, candidate));
-  }
-  for (const PlainCandidate* candidate : drawn(request, options, schema.hash_seed)) {
-    sample.items.push_back(sample_item(logs, schema, natives, request, *candidate));
-  }
   std::sort(sample.items.begin(), sample.items.end(), [](const PlainSampleItem& a, const PlainSampleItem& b) {
     return std::tuple(a.origin, a.position.value_or(0), a.item_id) <
            std::tuple(b.origin, b.position.value_or(0), b.item_id);
   });
-  return sample;
+}
+
+Action action_named(const std::string& action) {
+  if (action == "click") return Action::Click;
+  if (action == "cart") return Action::Cart;
+  return action == "purchase" ? Action::Purchase : Action::Other;
 }
 
 }  // namespace
 
-EventPath follow_event(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
-                       const PlainEvent& event) {
-  if (event.action != "click" && event.action != "cart" && event.action != "purchase")
-    return {Verdict::OtherAction, nullptr};
-  if (event.domain != schema.search_domain) return {Verdict::CrossDomain, nullptr};
-  const PlainRequest* request = event.request_id ? named_request(logs, schema, options, event)
-                                                 : found_request(logs, schema, options, event);
+PlainSampleItem plain_sample_item(const PlainLogs& logs, const schema::LogSchema& schema,
+                                  const PlainRequest& request, const PlainCandidate& candidate,
+                                  schema::Origin origin) {
+  PlainSampleItem item;
+  item.item_id = candidate.item_id;
+  item.origin = static_cast<int8_t>(origin);
+  item.position = candidate.position;
+  item.score = candidate.score;
+  item.candidate_features = candidate.features;
+  item.item_features.resize(schema.item.size());
+  if (const PlainItem* version = item_at_time(logs, candidate.item_id, request.ts_ms)) {
+    item.title = version->title;
+    item.category = version->category;
+    item.item_features = version->features;
+  }
+  return item;
+}
+
+EventPath follow_in_domain(const PlainLogs& logs, const std::string& domain, const Options& options,
+                           const PlainEvent& event) {
+  const PlainRequest* request = event.request_id ? named_request(logs, domain, options, event)
+                                                 : found_request(logs, domain, options, event);
   if (!request) return {event.request_id ? Verdict::UnknownRequest : Verdict::NoRequestFound, nullptr};
   const PlainCandidate* candidate = candidate_of(*request, event.item_id);
   if (!candidate) return {Verdict::ItemNotInList, request};
@@ -304,19 +351,50 @@ EventPath follow_event(const PlainLogs& logs, const schema::LogSchema& schema, c
   return {Verdict::Native, request};
 }
 
-std::vector<PlainSample> reference_samples(const PlainLogs& logs, const schema::LogSchema& schema,
-                                           const Options& options,
-                                           const std::vector<schema::SequenceOptions>& sequences,
-                                           base::Day day) {
-  const std::vector<NativeEvent> natives = native_events(logs, schema, options);
-  std::vector<PlainSample> samples;
-  for (const PlainRequest& request : logs.requests) {
-    if (request.domain == schema.search_domain && base::day_of(request.ts_ms) == day) {
-      samples.push_back(sample_of(logs, schema, options, sequences, natives, request));
+EventPath follow_event(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
+                       const PlainEvent& event) {
+  if (!is_label_action(event.action)) return {Verdict::OtherAction, nullptr};
+  if (event.domain != schema.search_domain) return {Verdict::CrossDomain, nullptr};
+  return follow_in_domain(logs, schema.search_domain, options, event);
+}
+
+Twin::Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options)
+    : logs_(logs), schema_(schema), options_(options) {
+  for (const PlainEvent& event : logs.events) {
+    EventFate fate;
+    fate.event = &event;
+    fate.path = follow_event(logs, schema, options, event);
+    fate.fate = Fate::Orphan;
+    if (fate.path.verdict == Verdict::Native) fate.fate = Fate::Native;
+    if (fate.path.verdict == Verdict::OtherAction) fate.fate = Fate::OtherAction;
+    if (fate.path.verdict == Verdict::CrossDomain) fate.fate = Fate::NoSampleFound;
+    if (fate.fate == Fate::Native) {
+      fate.request = fate.path.request;
+      natives_.push_back({&event, fate.path.request});
     }
+    fates_.push_back(fate);
+  }
+  TextVectors vectors(schema.hash_seed);
+  const TwinInputs inputs{logs, schema, options, natives_, vectors};
+  credits_ = attribute_events(inputs, fates_);
+  cross_clicks_ = searchify_events(inputs, fates_);
+}
+
+std::vector<PlainSample> Twin::samples(const std::vector<schema::SequenceOptions>& sequences,
+                                       base::Day day) const {
+  std::vector<PlainSample> samples;
+  for (const PlainRequest& request : logs_.requests) {
+    if (request.domain != schema_.search_domain || base::day_of(request.ts_ms) != day) continue;
+    samples.push_back(search_sample(*this, logs_, schema_, options_, request));
+    finish_sample(logs_, schema_, options_, sequences, request, samples.back());
+  }
+  for (CrossRow& row : cross_rows(logs_, schema_, options_, cross_clicks_)) {
+    if (base::day_of(row.request->ts_ms) != day) continue;
+    samples.push_back(std::move(row.sample));
+    finish_sample(logs_, schema_, options_, sequences, *row.request, samples.back());
   }
   const auto bucket_of = [&](const PlainSample& sample) {
-    return base::bucket_of_user(sample.user_id.value_or(""), schema.num_buckets, schema.hash_seed);
+    return base::bucket_of_user(sample.user_id.value_or(""), schema_.num_buckets, schema_.hash_seed);
   };
   std::sort(samples.begin(), samples.end(), [&](const PlainSample& a, const PlainSample& b) {
     return std::tuple(bucket_of(a), a.ts_ms, a.request_id, a.user_id) <
@@ -325,17 +403,29 @@ std::vector<PlainSample> reference_samples(const PlainLogs& logs, const schema::
   return samples;
 }
 
+std::vector<PlainSample> reference_samples(const PlainLogs& logs, const schema::LogSchema& schema,
+                                           const Options& options,
+                                           const std::vector<schema::SequenceOptions>& sequences,
+                                           base::Day day) {
+  return Twin(logs, schema, options).samples(sequences, day);
+}
+
 EventCounts reference_counts(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
                              base::Day day) {
   EventCounts counts;
   for (const PlainEvent& event : logs.events) {
     if (base::day_of(event.ts_ms) != day) continue;
     ++counts.num_events;
-    Action action = Action::Other;
-    if (event.action == "click") action = Action::Click;
-    if (event.action == "cart") action = Action::Cart;
-    if (event.action == "purchase") action = Action::Purchase;
-    counts.add(follow_event(logs, schema, options, event).verdict, action);
+    counts.add(follow_event(logs, schema, options, event).verdict, action_named(event.action));
+  }
+  return counts;
+}
+
+FateCounts fate_counts(const std::vector<EventFate>& fates, base::Day day) {
+  FateCounts counts{};
+  for (const EventFate& fate : fates) {
+    if (base::day_of(fate.event->ts_ms) == day)
+      ++counts[static_cast<size_t>(fate.fate)][static_cast<size_t>(action_named(fate.event->action))];
   }
   return counts;
 }

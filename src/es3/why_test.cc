@@ -80,6 +80,7 @@ TEST_F(Es3Why, ALabelShowsItsRequestItsSourceAndEveryEvent) {
 }
 
 TEST_F(Es3Why, AnUnexposedCandidateSaysWhetherItWasDrawn) {
+  options_.attribution = false;
   EXPECT_THAT(why_label(options_, "r1", "m"),
               HasSubstr("candidate \"m\": unexposed, drawn (es3.md §2)\n  click = 0\n"));
   options_.unexposed_ratio = 0;

@@ -110,7 +110,7 @@ void write_entities(const PlainLogs& logs, const schema::LogSchema& schema, cons
                                                   .title = view_of(row.title),
                                                   .category = view_of(row.category),
                                                   .features = features_of(row.features),
-                                                  .embedding = {}});
+                                                  .embedding = row.embedding});
                                     }),
                           json::Value::object());
   std::vector<std::vector<PlainUser>> by_bucket(static_cast<size_t>(schema.num_buckets));
@@ -164,8 +164,12 @@ PlainLogs plain_logs(const synth::SmallWorld& world) {
                            row.known_ms, row.request_id});
   }
   for (const synth::SmallItem& row : world.items) {
-    logs.items.push_back(
-        {row.item_id, row.ts_ms, row.title, row.category, {value_of(row.brand), value_of(row.price)}});
+    logs.items.push_back({row.item_id,
+                          row.ts_ms,
+                          row.title,
+                          row.category,
+                          {value_of(row.brand), value_of(row.price)},
+                          row.embedding});
   }
   for (const synth::SmallUser& row : world.users) {
     logs.users.push_back({row.user_id, row.ts_ms, {value_of(row.age), value_of(row.segment)}});

@@ -1,0 +1,73 @@
+// What the files of the slow twin share: rows found by walking all rows, and the steps of es3.md §3 and §4.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "es3/reference.h"
+#include "text/similarity.h"
+
+namespace uniscale::es3 {
+
+bool is_in(const std::vector<std::string>& names, const std::string& name);
+bool is_label_action(const std::string& action);
+int64_t action_window_ms(const Options& options, const std::string& action);
+// By (ts_ms, event_id).
+bool is_earlier(const PlainEvent& a, const PlainEvent& b);
+const PlainCandidate* candidate_of(const PlainRequest& request, const std::string& item_id);
+// The version valid at `ts_ms`; null if there is none.
+const PlainItem* item_at_time(const PlainLogs& logs, const std::string& item_id, int64_t ts_ms);
+
+// §1 with `domain` in the place of the search domain, for an event of that domain.
+EventPath follow_in_domain(const PlainLogs& logs, const std::string& domain, const Options& options,
+                           const PlainEvent& event);
+// The unexposed candidates that §2 draws.
+std::vector<const PlainCandidate*> drawn(const PlainRequest& request, const Options& options,
+                                         uint64_t hash_seed);
+// Does an event of one of `actions` stamped at `as_of_ms` or before label (request, item) natively?
+bool is_native(const std::vector<NativeEvent>& natives, const PlainRequest& request,
+               const std::string& item_id, const std::vector<std::string>& actions, int64_t as_of_ms);
+// confidence(domain, action) × 2^(−delay/half_life), §3.5.
+double credit_weight(const Options& options, const PlainEvent& event, int64_t delay_ms);
+
+// N-gram vectors of texts, each made once.
+class TextVectors {
+ public:
+  explicit TextVectors(uint64_t hash_seed) : hash_seed_(hash_seed) {}
+  const text::NgramVector& of(const std::string& raw_text);
+
+ private:
+  uint64_t hash_seed_;
+  std::map<std::string, text::NgramVector> vectors_;
+};
+
+struct TwinInputs {
+  const PlainLogs& logs;
+  const schema::LogSchema& schema;
+  const Options& options;
+  const std::vector<NativeEvent>& natives;
+  TextVectors& vectors;
+};
+
+// §3: gives each event of the input its fate where a sample was found, and returns the credits.
+std::vector<PlainCredit> attribute_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
+// §4: gives the rest its fate, and returns the clicks that become positives.
+std::vector<CrossClick> searchify_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
+// The query of a click by the first tier that answers. False if none does.
+bool find_query(const TwinInputs& inputs, CrossClick& click);
+
+// A candidate with position, score and features as of its request, without labels.
+PlainSampleItem plain_sample_item(const PlainLogs& logs, const schema::LogSchema& schema,
+                                  const PlainRequest& request, const PlainCandidate& candidate,
+                                  schema::Origin origin);
+// The requests that the clicks become (§4), without user features and histories.
+struct CrossRow {
+  PlainSample sample;
+  const PlainRequest* request;
+};
+std::vector<CrossRow> cross_rows(const PlainLogs& logs, const schema::LogSchema& schema,
+                                 const Options& options, const std::vector<CrossClick>& clicks);
+
+}  // namespace uniscale::es3
