@@ -76,6 +76,13 @@ std::string Metrics::text() const {
   out += fmt::format("uniscale_feature_missing_total{{feature=\"item\"}} {}\n", missing_items_.load());
   head("uniscale_in_flight", "gauge", "Rank requests being worked on.");
   out += fmt::format("uniscale_in_flight {}\n", in_flight.load());
+  head("uniscale_queue_requests", "gauge", "Requests that wait for a scoring thread.");
+  out += fmt::format("uniscale_queue_requests {}\n", queue_waiting.load());
+  head("uniscale_queue_candidates", "gauge", "Candidates that wait or are being scored.");
+  out += fmt::format("uniscale_queue_candidates {}\n", queue_candidates.load());
+  head("uniscale_queue_duration_seconds", "histogram",
+       "From the last byte of the request to its first chunk.");
+  queue_duration.print("uniscale_queue_duration_seconds", "", out);
   head("uniscale_rank_duration_seconds", "histogram", "From the last byte of the request to the reply.");
   rank_duration.print("uniscale_rank_duration_seconds", "", out);
   head("uniscale_stage_duration_seconds", "histogram", "Parts of a rank request.");

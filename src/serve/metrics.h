@@ -30,9 +30,9 @@ class Metrics {
   void count_load(const std::string& model, bool ok);
   void count_missing(int64_t users, int64_t items);
   void set_model(const std::string& model, int64_t version);
-  Histogram rank_duration, stage_parse, stage_features, stage_score, stage_reply;
+  Histogram rank_duration, queue_duration, stage_parse, stage_features, stage_score, stage_reply;
   std::atomic<uint64_t> candidates{0};
-  std::atomic<int64_t> in_flight{0};
+  std::atomic<int64_t> in_flight{0}, queue_waiting{0}, queue_candidates{0};
   std::string text() const;
 
  private:

@@ -11,12 +11,19 @@ const config::Section<Options>& section() {
           .field("port", &Options::port, "HTTP port; 0: any free one", {.min = 0, .max = 65535})
           .field("metrics_port", &Options::metrics_port, "port of /metrics; 0: any free one",
                  {.min = 0, .max = 65535})
-          .field("threads", &Options::threads, "threads that read, score and answer; 0: all CPUs",
-                 {.min = 0, .max = 1024})
+          .field("threads", &Options::threads, "scoring threads; 0: all CPUs", {.min = 0, .max = 1024})
+          .field("io_threads", &Options::io_threads, "threads that receive and send", {.min = 1, .max = 256})
           .field("max_items", &Options::max_items, "ids in a request at most",
                  {.min = 1, .max = 5000, .source = "serving.md §1"})
-          .field("max_in_flight", &Options::max_in_flight, "requests at once; more are answered 503",
-                 {.min = 1, .max = 1000000})
+          .field("max_in_flight", &Options::max_in_flight,
+                 "requests that wait or are scored; more are answered 503",
+                 {.min = 1, .max = 1000000, .source = "serving.md §5"})
+          .field("max_in_flight_per_client", &Options::max_in_flight_per_client,
+                 "the same of one client address; more are answered 429; 0: no limit",
+                 {.min = 0, .max = 1000000, .source = "serving.md §3"})
+          .field("max_queue_candidates", &Options::max_queue_candidates,
+                 "candidates that wait or are scored; more are answered 503",
+                 {.min = 1, .max = 100000000, .unit = "candidates", .source = "serving.md §5"})
           .field("max_body_bytes", &Options::max_body_bytes, "largest request body",
                  {.min = 1024, .max = 67108864, .unit = "bytes", .source = "serving.md §3"})
           .field("strict_features", &Options::strict_features,

@@ -14,9 +14,12 @@ struct Options {
   std::string bind = "127.0.0.1";
   int64_t port = 8000;          // 0: any free port
   int64_t metrics_port = 8002;  // 0: any free port
-  int64_t threads = 0;          // 0: all CPUs
+  int64_t threads = 0;          // that score; 0: all CPUs
+  int64_t io_threads = 1;
   int64_t max_items = 1000;
   int64_t max_in_flight = 256;
+  int64_t max_in_flight_per_client = 0;  // 0: no limit
+  int64_t max_queue_candidates = 65'536;
   int64_t max_body_bytes = 8 << 20;
   bool strict_features = true;
   base::Duration default_deadline{0};  // 0: none
@@ -31,5 +34,9 @@ const config::Section<Options>& section();
 // The hard limits that no option lifts.
 inline constexpr int64_t kHardMaxItems = 5000;
 inline constexpr int64_t kMaxIdBytes = 256;
+inline constexpr double kMaxDeadlineMs = 1e9;
+// Candidates scored at once; between two chunks others get their turn and deadlines are looked at (serving.md
+// §5).
+inline constexpr int64_t kChunkCandidates = 512;
 
 }  // namespace uniscale::serve

@@ -1,52 +1,47 @@
-// Requests in, replies out, without a socket: routes, limits, error shape (serving.md §1, §3). Thread-safe.
+// Requests in, replies out, without a socket: the doors on one routes table (serving.md §1 – §3).
+// Thread-safe.
 #pragma once
 
 #include <atomic>
-#include <chrono>
-#include <string>
 
+#include "serve/http_message.h"
 #include "serve/metrics.h"
 #include "serve/model_set.h"
 #include "serve/options.h"
+#include "serve/rank_engine.h"
+#include "serve/router.h"
 
 namespace uniscale::serve {
 
-struct HttpRequest {
-  std::string method;
-  std::string target;  // path, a query string is cut off
-  std::string content_type;
-  std::string body;
-  std::chrono::steady_clock::time_point received;  // when the last byte came
-};
-
-struct HttpReply {
-  int status = 200;
-  std::string content_type = "application/json";
-  std::string body;
-  bool retry_after = false;
-};
-
 class Service {
  public:
-  Service(const Options& options, ModelSet& models, Metrics& metrics)
-      : options_(options), models_(models), metrics_(metrics) {}
+  Service(const Options& options, ModelSet& models, Metrics& metrics);
+  // Replies once, on this thread or a scoring thread.
+  void handle(const HttpRequest& request, ReplyFunction reply);
+  // The same on the admin listener, which has more routes.
+  void handle_admin(const HttpRequest& request, ReplyFunction reply);
+  // `handle`, waited for.
   HttpReply handle(const HttpRequest& request);
   // From now on not ready, but still serving.
   void begin_draining() { draining_ = true; }
+  bool is_ready() const { return models_.ready() && !draining_; }
+  // Nothing is ranked from now on; what waits is answered 503.
+  void stop() { engine_.stop(); }
+  // stop(), and no scoring thread runs when it returns.
+  void shut_down() { engine_.shut_down(); }
+  // For routes of other files; before the first request. The admin listener serves both tables.
+  Router& router() { return router_; }
+  Router& admin_router() { return admin_router_; }
+  RankEngine& engine() { return engine_; }
 
  private:
-  HttpReply rank(const std::string& model_name, const HttpRequest& request);
   HttpReply list_models() const;
   HttpReply model_ready(const std::string& name) const;
 
-  const Options& options_;
   ModelSet& models_;
-  Metrics& metrics_;
   std::atomic<bool> draining_{false};
+  RankEngine engine_;
+  Router router_, admin_router_;
 };
-
-// {"error": …, "code": …, "request_id": …}
-HttpReply error_reply(int status, const std::string& code, const std::string& text,
-                      const std::string& request_id = "");
 
 }  // namespace uniscale::serve

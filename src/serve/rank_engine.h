@@ -1,0 +1,99 @@
+// Every door's way to scores: limits, admission, the scoring threads, deadlines, counting. A door (rank API,
+// OIP, gRPC …) says how its request is read and how the result is written; both run on a scoring thread.
+// Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/raw_request.h"
+#include "serve/http_message.h"
+#include "serve/metrics.h"
+#include "serve/model_set.h"
+#include "serve/options.h"
+#include "serve/scheduler.h"
+
+namespace uniscale::serve {
+
+// A scored request; candidates in the order of the request.
+struct Ranking {
+  const ServedModel& model;
+  const runtime::RawRequest& request;
+  const feature::RequestBatch& batch;
+  const std::vector<double>& scores;             // Π head^exponent
+  const std::vector<std::vector<float>>& heads;  // [head][candidate]
+  const runtime::MissingReport& missing;
+  TimePoint received;
+  // Places of the candidates, best first, ties in the order of the request; at most `top_k`, all if negative.
+  std::vector<int32_t> order(int64_t top_k = -1) const;
+};
+
+struct RankInput {
+  runtime::RawRequest request;
+  int64_t deadline_ms = 0;  // from the last byte on; 0: none
+};
+
+struct RankTask {
+  std::shared_ptr<const ServedModel> model;
+  TimePoint received;
+  std::string client;      // address, for the limit by client; empty: not counted
+  std::string request_id;  // as far as known before reading
+  int64_t deadline_ms = 0;
+  int64_t candidates = 0;
+  // Throws UserError (→ 400) or Refusal.
+  std::function<RankInput()> read;
+  // Exactly one of the two is called, once. `ranked` writes the reply and returns what sends it; an exception
+  // out of it becomes refused(500).
+  std::function<std::function<void()>(const Ranking&)> ranked;
+  std::function<void(const Refusal&, const std::string& request_id)> refused;
+};
+
+// Called for every served request, after its reply was sent: the rank log.
+using RankObserver = std::function<void(const Ranking&)>;
+
+class RankEngine {
+ public:
+  RankEngine(const Options& options, ModelSet& models, Metrics& metrics);
+  ~RankEngine();
+  RankEngine(const RankEngine&) = delete;
+  RankEngine& operator=(const RankEngine&) = delete;
+
+  // The model that serves now; throws Refusal 404.
+  std::shared_ptr<const ServedModel> model(const std::string& name) const;
+  void submit(RankTask task);
+  // From now on 503, also for what waits.
+  void stop();
+  // stop(), and no scoring thread runs when it returns.
+  void shut_down();
+  void set_observer(RankObserver observer) { observer_ = std::move(observer); }
+  const Options& options() const { return options_; }
+  Metrics& metrics() { return metrics_; }
+
+ private:
+  friend class RankJob;
+  struct Memory;  // of one request in flight
+  std::unique_ptr<Memory> borrow_memory();
+  void give_back(std::unique_ptr<Memory> memory);
+  bool enter(const std::string& client);
+  void leave(const std::string& client);
+
+  const Options& options_;
+  ModelSet& models_;
+  Metrics& metrics_;
+  RankObserver observer_;
+  std::atomic<bool> stopped_{false};
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Memory>> free_memory_;
+  std::map<std::string, int64_t> in_flight_by_client_;
+  Scheduler scheduler_;  // last: its threads use the rest
+};
+
+// 413 for too many ids, 400 for ids that are empty, long or hold a NUL.
+void check_ids(const runtime::RawRequest& request, const Options& options);
+
+}  // namespace uniscale::serve
