@@ -40,6 +40,13 @@ bool is_earlier(const PlainEvent& a, const PlainEvent& b) {
   return std::tie(a.ts_ms, a.event_id) < std::tie(b.ts_ms, b.event_id);
 }
 
+bool is_greater_cosine(int64_t a_dot, int64_t a_squared_norm, int64_t b_dot, int64_t b_squared_norm) {
+  // dot ≤ 2^17 or so for the longest texts, so that the products need more than 64 bits.
+  __extension__ using Wide = unsigned __int128;
+  const auto wide = [](int64_t value) { return static_cast<Wide>(value); };
+  return wide(a_dot) * wide(a_dot) * wide(b_squared_norm) > wide(b_dot) * wide(b_dot) * wide(a_squared_norm);
+}
+
 const text::NgramVector& TextVectors::of(const std::string& raw_text) {
   const auto found = vectors_.find(raw_text);
   if (found != vectors_.end()) return found->second;
@@ -364,11 +371,8 @@ Twin::Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options
     EventFate fate;
     fate.event = &event;
     fate.path = follow_event(logs, schema, options, event);
-    fate.fate = Fate::Orphan;
-    if (fate.path.verdict == Verdict::Native) fate.fate = Fate::Native;
-    if (fate.path.verdict == Verdict::OtherAction) fate.fate = Fate::OtherAction;
-    if (fate.path.verdict == Verdict::CrossDomain) fate.fate = Fate::NoSampleFound;
-    if (fate.fate == Fate::Native) {
+    fate.fate = fate.path.verdict;
+    if (fate.fate == Verdict::Native) {
       fate.request = fate.path.request;
       natives_.push_back({&event, fate.path.request});
     }
@@ -410,24 +414,30 @@ std::vector<PlainSample> reference_samples(const PlainLogs& logs, const schema::
   return Twin(logs, schema, options).samples(sequences, day);
 }
 
-EventCounts reference_counts(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
-                             base::Day day) {
+bool is_used(Verdict fate) {
+  return fate == Verdict::Native || fate == Verdict::Attributed || fate == Verdict::DuplicateCredit ||
+         fate == Verdict::AlreadyLabelled || fate == Verdict::CrossPositive || fate == Verdict::CrossLabel;
+}
+
+EventCounts reference_counts(const std::vector<EventFate>& fates, base::Day day) {
   EventCounts counts;
-  for (const PlainEvent& event : logs.events) {
-    if (base::day_of(event.ts_ms) != day) continue;
+  for (const EventFate& fate : fates) {
+    if (base::day_of(fate.event->ts_ms) != day) continue;
     ++counts.num_events;
-    counts.add(follow_event(logs, schema, options, event).verdict, action_named(event.action));
+    const Action action = action_named(fate.event->action);
+    const bool is_cross_click = fate.fate == Verdict::CrossPositive || fate.fate == Verdict::NoNegative ||
+                                fate.fate == Verdict::NoQuery;
+    const bool is_elsewhere = is_cross_click && base::day_of(fate.request->ts_ms) != day;
+    counts.add(is_elsewhere ? Verdict::RequestOfOtherDay : fate.fate, action);
+    if (is_orphan(fate.path.verdict))
+      ++counts.orphans[static_cast<size_t>(fate.path.verdict)][static_cast<size_t>(action)];
   }
   return counts;
 }
 
-FateCounts fate_counts(const std::vector<EventFate>& fates, base::Day day) {
-  FateCounts counts{};
-  for (const EventFate& fate : fates) {
-    if (base::day_of(fate.event->ts_ms) == day)
-      ++counts[static_cast<size_t>(fate.fate)][static_cast<size_t>(action_named(fate.event->action))];
-  }
-  return counts;
+EventCounts reference_counts(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
+                             base::Day day) {
+  return reference_counts(Twin(logs, schema, options).fates(), day);
 }
 
 }  // namespace uniscale::es3

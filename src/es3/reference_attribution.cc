@@ -51,10 +51,11 @@ bool is_similar(const TwinInputs& in, const PlainRequest& request, const std::st
 }
 
 // §3.2, `co_click`: on a day before the event's, within stats_lookback, somebody natively clicked this item,
-// or one of its category, under exactly this query. Categories are those that the samples carry.
+// or one of its category, under exactly this query. The clicked item's category is that of the end of the
+// click's day.
 bool is_co_clicked(const TwinInputs& in, const PlainRequest& request, const std::string& item_id,
                    int64_t event_ts_ms) {
-  if (!request.query) return false;
+  if (!request.query || request.query->empty()) return false;
   const PlainItem* item = item_at_time(in.logs, item_id, request.ts_ms);
   const base::Day day = base::day_of(event_ts_ms);
   const int lookback_days = static_cast<int>(in.options.stats_lookback.ms / base::kDayMs);
@@ -63,7 +64,7 @@ bool is_co_clicked(const TwinInputs& in, const PlainRequest& request, const std:
     const base::Day clicked = base::day_of(native.event->ts_ms);
     if (clicked >= day || clicked < day.plus(-lookback_days)) continue;
     if (native.event->item_id == item_id) return true;
-    const PlainItem* other = item_at_time(in.logs, native.event->item_id, native.request->ts_ms);
+    const PlainItem* other = item_at_time(in.logs, native.event->item_id, clicked.end_ms() - 1);
     if (item && other && item->category && item->category == other->category) return true;
   }
   return false;
@@ -112,16 +113,16 @@ void attribute_one(const TwinInputs& in, EventFate& fate) {
     if (!latest) continue;
     fate.request = latest->request;
     if (is_labelled(in, *latest, event)) {
-      fate.fate = Fate::AlreadyLabelled;
+      fate.fate = Verdict::AlreadyLabelled;
     } else {
-      fate.fate = Fate::Attributed;
+      fate.fate = Verdict::Attributed;
       fate.source = level;
     }
     return;
   }
   for (const Sample& sample : samples) {
     if (!is_labelled(in, sample, event)) continue;
-    fate.fate = Fate::AlreadyLabelled;
+    fate.fate = Verdict::AlreadyLabelled;
     // Named for the reader only: any of them will do.
     if (!fate.request || sample.request->ts_ms > fate.request->ts_ms) fate.request = sample.request;
   }
@@ -153,19 +154,19 @@ std::vector<PlainCredit> attribute_events(const TwinInputs& inputs, std::vector<
   if (!inputs.options.attribution) return credits;
   for (EventFate& fate : fates) {
     // Cross-domain events and orphans with a user.
-    if (fate.fate == Fate::Native || fate.fate == Fate::OtherAction || !fate.event->user_id) continue;
+    if (fate.fate == Verdict::Native || fate.fate == Verdict::OtherAction || !fate.event->user_id) continue;
     attribute_one(inputs, fate);
   }
   // One credit per user, item, action and request: the earliest event has it.
   for (EventFate& fate : fates) {
-    if (fate.fate != Fate::Attributed) continue;
+    if (fate.fate != Verdict::Attributed) continue;
     for (const EventFate& other : fates) {
-      const bool same = (other.fate == Fate::Attributed || other.fate == Fate::DuplicateCredit) &&
+      const bool same = (other.fate == Verdict::Attributed || other.fate == Verdict::DuplicateCredit) &&
                         other.request == fate.request && other.event->item_id == fate.event->item_id &&
                         other.event->action == fate.event->action;
-      if (same && is_earlier(*other.event, *fate.event)) fate.fate = Fate::DuplicateCredit;
+      if (same && is_earlier(*other.event, *fate.event)) fate.fate = Verdict::DuplicateCredit;
     }
-    if (fate.fate == Fate::Attributed) credits.push_back({fate.event, fate.request, fate.source});
+    if (fate.fate == Verdict::Attributed) credits.push_back({fate.event, fate.request, fate.source});
   }
   return credits;
 }

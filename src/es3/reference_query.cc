@@ -17,7 +17,7 @@ bool is_stats_day(const Options& options, const PlainRequest& request, int64_t t
 
 // The latest query of the click's user whose request had a native event on the item before g.ts. Ties:
 // smaller query.
-bool find_own(const TwinInputs& in, CrossClick& click) {
+bool find_own(const TwinInputs& in, PlainCross& click) {
   const int64_t limit_ms = click.request->ts_ms;
   const PlainRequest* latest = nullptr;
   for (const NativeEvent& native : in.natives) {
@@ -37,7 +37,7 @@ bool find_own(const TwinInputs& in, CrossClick& click) {
 }
 
 // The query under which most users natively clicked the item. Ties: more clicks, smaller query.
-bool find_co(const TwinInputs& in, CrossClick& click) {
+bool find_co(const TwinInputs& in, PlainCross& click) {
   struct Clicks {
     std::set<std::string> users;
     int64_t num_clicks = 0;
@@ -67,7 +67,7 @@ bool find_co(const TwinInputs& in, CrossClick& click) {
 }
 
 // The query most similar to the item's title. Ties: smaller query.
-bool find_similar(const TwinInputs& in, CrossClick& click) {
+bool find_similar(const TwinInputs& in, PlainCross& click) {
   const PlainItem* item = item_at_time(in.logs, click.event->item_id, click.request->ts_ms);
   if (!item || !item->title) return false;
   std::map<std::string, int64_t> num_requests;
@@ -78,15 +78,18 @@ bool find_similar(const TwinInputs& in, CrossClick& click) {
   }
   const text::NgramVector& title = in.vectors.of(*item->title);
   bool is_found = false;
+  text::NgramVector best;
   for (const auto& [query, count] : num_requests) {
     if (count < in.options.ann_min_count) continue;
     const text::NgramVector& vector = in.vectors.of(query);
     if (!text::at_least(vector, title, in.options.ann_floor)) continue;
-    const double score = text::cosine(vector, title);
-    if (is_found && score <= click.score) continue;
+    if (is_found && !is_greater_cosine(text::dot(vector, title), vector.squared_norm, text::dot(best, title),
+                                       best.squared_norm))
+      continue;
     is_found = true;
+    best = vector;
     click.query = query;
-    click.score = score;
+    click.score = text::cosine(vector, title);
   }
   if (is_found) click.tier = schema::QueryTier::Ann;
   return is_found;
@@ -94,7 +97,7 @@ bool find_similar(const TwinInputs& in, CrossClick& click) {
 
 }  // namespace
 
-bool find_query(const TwinInputs& inputs, CrossClick& click) {
+bool find_query(const TwinInputs& inputs, PlainCross& click) {
   return find_own(inputs, click) || find_co(inputs, click) || find_similar(inputs, click);
 }
 

@@ -43,6 +43,9 @@ class TextVectors {
   std::map<std::string, text::NgramVector> vectors_;
 };
 
+// Is the cosine a_dot/√a_norm greater than b_dot/√b_norm? Counts and their dots are not negative.
+bool is_greater_cosine(int64_t a_dot, int64_t a_squared_norm, int64_t b_dot, int64_t b_squared_norm);
+
 struct TwinInputs {
   const PlainLogs& logs;
   const schema::LogSchema& schema;
@@ -54,9 +57,9 @@ struct TwinInputs {
 // §3: gives each event of the input its fate where a sample was found, and returns the credits.
 std::vector<PlainCredit> attribute_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
 // §4: gives the rest its fate, and returns the clicks that become positives.
-std::vector<CrossClick> searchify_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
+std::vector<PlainCross> searchify_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
 // The query of a click by the first tier that answers. False if none does.
-bool find_query(const TwinInputs& inputs, CrossClick& click);
+bool find_query(const TwinInputs& inputs, PlainCross& click);
 
 // A candidate with position, score and features as of its request, without labels.
 PlainSampleItem plain_sample_item(const PlainLogs& logs, const schema::LogSchema& schema,
@@ -68,6 +71,6 @@ struct CrossRow {
   const PlainRequest* request;
 };
 std::vector<CrossRow> cross_rows(const PlainLogs& logs, const schema::LogSchema& schema,
-                                 const Options& options, const std::vector<CrossClick>& clicks);
+                                 const Options& options, const std::vector<PlainCross>& clicks);
 
 }  // namespace uniscale::es3
