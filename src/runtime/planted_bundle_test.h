@@ -87,8 +87,13 @@ struct Weights {
   }
 };
 
-// trunk 19 → 17 wide (both off the kernels' panel of 16), heads with a hidden layer of 3.
-inline Weights make_weights(const feature::FeatureSpec& spec, uint64_t seed) {
+// Widths of the two trunk layers; both off the kernels' panel of 16 unless a test wants a slow model.
+struct TrunkWidths {
+  int64_t first = 19, second = 17;
+};
+
+// Heads with a hidden layer of 3.
+inline Weights make_weights(const feature::FeatureSpec& spec, uint64_t seed, TrunkWidths trunk = {}) {
   base::RandomStream random(seed, 1);
   Weights weights;
   for (const feature::TableSpec& table : spec.tables())
@@ -98,10 +103,10 @@ inline Weights make_weights(const feature::FeatureSpec& spec, uint64_t seed) {
     weights.add_linear(random, name + ".0", kTokenDim, spec.token_input_dim(static_cast<int>(t)));
     weights.add_linear(random, name + ".1", kTokenDim, kTokenDim);
   }
-  weights.add_linear(random, "trunk.0", 19, static_cast<int64_t>(spec.tokens().size()) * kTokenDim);
-  weights.add_linear(random, "trunk.1", 17, 19);
+  weights.add_linear(random, "trunk.0", trunk.first, static_cast<int64_t>(spec.tokens().size()) * kTokenDim);
+  weights.add_linear(random, "trunk.1", trunk.second, trunk.first);
   for (const char* task : {"click", "purchase"}) {
-    weights.add_linear(random, fmt::format("head.search.{}.0", task), 3, 17);
+    weights.add_linear(random, fmt::format("head.search.{}.0", task), 3, trunk.second);
     weights.add_linear(random, fmt::format("head.search.{}.1", task), 1, 3);
   }
   return weights;
@@ -202,10 +207,10 @@ inline RawRequest make_request(int num_items) {
 // Publishes <repository>/<model>/<next version> and flips CURRENT; the golden scores are the twin's, moved by
 // `golden_error`. Items i0 … i9 and user u1 have table rows.
 inline std::string publish(const std::string& repository, const std::string& model, uint64_t seed,
-                           double golden_error = 0.0) {
+                           double golden_error = 0.0, TrunkWidths trunk = {}) {
   bundle::BundleWriter writer(repository, model, 0);
   const feature::FeatureSpec spec = make_spec();
-  const Weights weights = make_weights(spec, seed);
+  const Weights weights = make_weights(spec, seed, trunk);
   const auto write = [&](const char* name, const std::string& text) {
     std::ofstream(writer.aside() + "/" + name) << text;
   };
@@ -244,7 +249,7 @@ inline std::string publish(const std::string& repository, const std::string& mod
   manifest.version = writer.version();
   manifest.architecture = "dlrm_mlp";
   manifest.architecture_options = {{"token_dim", kTokenDim},
-                                   {"trunk", {19, 17}},
+                                   {"trunk", {trunk.first, trunk.second}},
                                    {"head", json::Value::array({3})},
                                    {"tasks", {"click", "purchase"}}};
   manifest.architecture_options["sequences"] =
