@@ -4,16 +4,18 @@
 
 #include "base/error.h"
 #include "runtime/dlrm_mlp.h"
+#include "runtime/hhsft.h"
 #include "runtime/workspace.h"
 
 namespace uniscale::runtime {
 
-Workspace::Workspace() : impl_(std::make_unique<Impl>()) {}
-Workspace::~Workspace() = default;
-Workspace::Workspace(Workspace&&) noexcept = default;
-Workspace& Workspace::operator=(Workspace&&) noexcept = default;
+void Ranker::score(const feature::RequestBatch& batch, Workspace& workspace, Scores& out) const {
+  RequestState& state = workspace.impl().state;
+  prepare(batch, workspace, state);
+  score_candidates(batch, state, 0, batch.num_candidates(), workspace, out);
+}
 
-std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle) {
+std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle, const RankerOptions& options) {
   const auto file = [&](const char* name) {
     const auto path = bundle.file(name);
     US_REQUIRE(path.has_value(), fmt::format("{}: {}: missing", bundle.directory(), name));
@@ -25,12 +27,18 @@ std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle) {
              fmt::format("{}: fingerprint: expected {}, got {}", spec_path,
                          bundle.manifest().feature_spec_fingerprint, spec.fingerprint()));
   auto weights = std::make_shared<const bundle::SafetensorsFile>(file("weights.safetensors"));
-  const std::string where = bundle.directory() + "/manifest.json: architecture_options";
-  US_REQUIRE(bundle.manifest().architecture == "dlrm_mlp",
-             fmt::format("{}/manifest.json: architecture: expected dlrm_mlp, got {}", bundle.directory(),
-                         bundle.manifest().architecture));
-  return std::make_unique<DlrmMlp>(std::move(spec), std::move(weights),
-                                   bundle.manifest().architecture_options, where);
+  const ArchitectureOptions architecture(bundle.manifest().architecture_options,
+                                         bundle.directory() + "/manifest.json: architecture_options");
+  const Kernels* kernels =
+      options.isa ? find_kernels(*options.isa, options.precision) : &best_kernels(options.precision);
+  US_CHECK(kernels != nullptr, "an instruction set that this machine lacks");
+  const std::string& name = bundle.manifest().architecture;
+  if (name == "dlrm_mlp")
+    return std::make_unique<DlrmMlp>(std::move(spec), std::move(weights), architecture, *kernels);
+  if (name == "hhsft")
+    return std::make_unique<Hhsft>(std::move(spec), std::move(weights), architecture, *kernels);
+  throw base::UserError(fmt::format("{}/manifest.json: architecture: expected one of dlrm_mlp, hhsft, got {}",
+                                    bundle.directory(), name));
 }
 
 }  // namespace uniscale::runtime

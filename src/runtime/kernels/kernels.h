@@ -65,7 +65,8 @@ struct AttentionArgs {
   const void *shared_k = nullptr, *shared_v = nullptr;
   int64_t shared_token_stride = 0, shared_list_stride = 0;
   const int32_t* shared_list = nullptr;  // [num_lists]: s of each list; null: s = m
-  void* out = nullptr;                   // operands
+  void* out = nullptr;                   // operands, or float if `out_floats`
+  bool out_floats = false;
   int64_t out_token_stride = 0, out_list_stride = 0;
   // fp32 rows added to the result; the first `num_shared_add` tokens take theirs from the shared list. Null:
   // nothing is added.
@@ -76,17 +77,35 @@ struct AttentionArgs {
 };
 int64_t attention_scratch_bytes(int64_t num_heads, int64_t head_dim, int64_t num_own, int64_t num_shared);
 
+// Weighted sum of a few vectors for each row: out[r] = Σ_k softmax_k(logits[r]) values[k, r].
+struct MixArgs {
+  static constexpr int64_t kMaxValues = 64;
+  int64_t num_rows = 0, width = 0, num_values = 0;
+  const float* logits = nullptr;  // [num_rows, logits_stride]
+  int64_t logits_stride = 0;
+  const float* values = nullptr;  // value k of row r at values + k · value_stride + r · row_stride
+  int64_t value_stride = 0, row_stride = 0;
+  void* out = nullptr;  // operands [num_rows, out_stride] with zero padding, or float if `out_floats`
+  int64_t out_stride = 0;
+  bool out_floats = false;
+};
+
 struct Kernels {
   Isa isa;
   Precision precision;
   void (*matmul)(const MatmulArgs& args);
   void (*attention)(const AttentionArgs& args);
+  void (*mix)(const MixArgs& args);
   // y[r] = scale ⊙ x[r] / √(mean(x[r]²) + epsilon); fp32 → operands with zero padding. `scale` null: 1.
   void (*rms_norm)(const float* x, int64_t rows, int64_t width, int64_t x_stride, const float* scale,
                    float epsilon, void* y, int64_t y_stride);
   // fp32 → operands with zero padding.
   void (*to_operands)(const float* x, int64_t rows, int64_t width, int64_t x_stride, void* y,
                       int64_t y_stride);
+  // scale · a · b of two vectors.
+  float (*dot)(const float* a, const float* b, int64_t size, float scale);
+  // x ← x ⊙ y.
+  void (*multiply)(float* x, const float* y, int64_t size);
   void (*sigmoid)(float* x, int64_t size);
 };
 

@@ -1,36 +1,34 @@
 #include "runtime/layers/mlp.h"
 
-#include <algorithm>
-
 namespace uniscale::runtime {
 
-LinearWeights load_linear(const bundle::SafetensorsFile& file, const std::string& name, int64_t out,
-                          int64_t in) {
-  const auto weight = file.require(name + ".weight", bundle::DType::F32, {out, in}).f32();
-  const auto bias = file.require(name + ".bias", bundle::DType::F32, {out}).f32();
-  return {PackedMatrix(weight.data(), out, in, in, 0), {bias.begin(), bias.end()}};
-}
-
 Mlp::Mlp(const bundle::SafetensorsFile& file, const std::string& name, const std::vector<int64_t>& widths,
-         Activation activation)
+         Activation activation, Precision precision, int first)
     : activation_(activation) {
   for (size_t i = 0; i + 1 < widths.size(); ++i) {
-    layers_.push_back(load_linear(file, name + "." + std::to_string(i), widths[i + 1], widths[i]));
-    widest_ = std::max(widest_, widths[i + 1]);
+    layers_.emplace_back(file, name + "." + std::to_string(first + static_cast<int>(i)), widths[i + 1],
+                         widths[i], precision);
   }
 }
 
-void Mlp::operator()(const float* x, int64_t rows, float* y, float* scratch) const {
+void Mlp::operator()(const Compute& compute, const OperandTokens& x, const Output& y) const {
+  const ArenaScope scope(compute.arena);
+  OperandTokens in = x;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const LinearWeights& layer = layers_[i];
-    const bool last = i + 1 == layers_.size();
-    float* out = last ? y : scratch + static_cast<int64_t>(i % 2) * rows * widest_;
-    matmul(x, rows, layer.weight, layer.bias.data(), false, out);
-    if (!last)
-      activation_ == Activation::Relu ? relu(out, rows * layer.weight.out())
-                                      : gelu(out, rows * layer.weight.out());
-    x = out;
+    const Linear& layer = layers_[i];
+    if (i + 1 == layers_.size()) return layer(compute, in, y);
+    std::byte* hidden = compute.take_operands(x.rows, layer.out());
+    layer(
+        compute, in,
+        {.data = hidden, .stride = operand_width(layer.out()), .operands = true, .activation = activation_});
+    in = {.data = hidden, .num_tokens = 1, .rows = x.rows, .width = layer.out()};
   }
+}
+
+double Mlp::flops() const {
+  double sum = 0;
+  for (const Linear& layer : layers_) sum += layer.flops();
+  return sum;
 }
 
 }  // namespace uniscale::runtime

@@ -4,35 +4,24 @@
 #include <string>
 #include <vector>
 
-#include "bundle/safetensors.h"
-#include "runtime/kernels/gemm.h"
+#include "runtime/layers/linear.h"
 
 namespace uniscale::runtime {
 
-struct LinearWeights {
-  PackedMatrix weight;
-  std::vector<float> bias;
-};
-
-// `<name>.weight` [out, in] and `<name>.bias` [out]; throws UserError if they are missing or have other
-// shapes.
-LinearWeights load_linear(const bundle::SafetensorsFile& file, const std::string& name, int64_t out,
-                          int64_t in);
-
-enum class Activation { Relu, Gelu };
-
 class Mlp {
  public:
+  Mlp() = default;
+  // Layers `<name>.<first>` …, widths[0] → … → widths.back().
   Mlp(const bundle::SafetensorsFile& file, const std::string& name, const std::vector<int64_t>& widths,
-      Activation activation);
-  // x [rows, widths.front()] → y [rows, widths.back()]; `scratch` holds 2 · rows · widest() floats.
-  void operator()(const float* x, int64_t rows, float* y, float* scratch) const;
-  int64_t widest() const { return widest_; }
+      Activation activation, Precision precision, int first = 0);
+  // x [rows, widths.front()] → y [rows, widths.back()].
+  void operator()(const Compute& compute, const OperandTokens& x, const Output& y) const;
+  int64_t out() const { return layers_.back().out(); }
+  double flops() const;
 
  private:
-  std::vector<LinearWeights> layers_;
-  Activation activation_;
-  int64_t widest_ = 0;
+  std::vector<Linear> layers_;
+  Activation activation_ = Activation::None;
 };
 
 }  // namespace uniscale::runtime

@@ -13,21 +13,27 @@ namespace uniscale::runtime {
 
 class Tokenizer {
  public:
-  Tokenizer(const bundle::SafetensorsFile& file, const feature::FeatureSpec& spec, int64_t token_dim);
-  // Writes token t of every row of its side to out [rows, stride] at columns [column, column + D).
-  // `scratch` holds rows · scratch_width() floats.
-  void token(int t, const feature::RequestBatch& batch, int64_t rows, float* out, int64_t stride,
-             int64_t column, float* scratch) const;
-  int64_t scratch_width() const { return scratch_width_; }
+  // Tables are read where `file` maps them; it and `spec` outlive this.
+  Tokenizer(const bundle::SafetensorsFile& file, const feature::FeatureSpec& spec, int64_t token_dim,
+            Precision precision);
+  // Tokens of `side`, in the order of the spec: its rows [begin, end) of the batch to x [tokens, rows, D].
+  void operator()(const Compute& compute, feature::Side side, const feature::RequestBatch& batch,
+                  int64_t begin, int64_t end, float* x) const;
+  int64_t num_tokens(feature::Side side) const { return static_cast<int64_t>(tokens_of(side).size()); }
+  // Indices into FeatureSpec::tokens().
+  const std::vector<int>& tokens_of(feature::Side side) const {
+    return side == feature::Side::Request ? request_tokens_ : candidate_tokens_;
+  }
+  double flops(feature::Side side) const;
 
  private:
-  void feature_values(const feature::Feature& feature, const feature::RequestBatch& batch, int64_t rows,
-                      float* out, int64_t stride) const;
+  void feature_values(const feature::Feature& feature, const feature::RequestBatch& batch, int64_t begin,
+                      int64_t end, float* out, int64_t stride) const;
   const feature::FeatureSpec& spec_;
   int64_t token_dim_;
-  int64_t scratch_width_ = 0;
   std::vector<std::span<const float>> tables_;  // mapped, [rows, dim]
   std::vector<Mlp> mlps_;
+  std::vector<int> request_tokens_, candidate_tokens_;
 };
 
 }  // namespace uniscale::runtime

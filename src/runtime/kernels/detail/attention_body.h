@@ -189,7 +189,7 @@ void store_head(const AttentionArgs& a, int64_t list, int64_t token, int64_t col
     typename S::F value = S::load(from + d);
     if (add != nullptr)
       value = S::add(value, n == S::kLanes ? S::load(add + d) : S::load_partial(add + d, n));
-    if constexpr (kPrecision == Precision::Fp32) {
+    if (kPrecision == Precision::Fp32 || a.out_floats) {
       float* to = static_cast<float*>(a.out) + at + d;
       n == S::kLanes ? S::store(to, value) : S::store_partial(to, value, n);
     } else {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "runtime/kernels/detail/vector_math.h"
+#include "runtime/kernels/detail/attention_body.h"
 
 namespace uniscale::runtime {
 namespace {
@@ -68,6 +68,51 @@ void to_operands_body(const float* x, int64_t rows, int64_t width, int64_t x_str
 }
 
 template <class S>
+float dot_body(const float* a, const float* b, int64_t size, float scale) {
+  typename S::F sum = S::zero();
+  for (int64_t i = 0; i < size; i += S::kLanes) {
+    const auto n = static_cast<int>(std::min<int64_t>(size - i, S::kLanes));
+    sum = S::fma(load_some<S>(a + i, n), load_some<S>(b + i, n), sum);
+  }
+  return S::sum(sum) * scale;
+}
+
+template <class S>
+void multiply_body(float* x, const float* y, int64_t size) {
+  for (int64_t i = 0; i < size; i += S::kLanes) {
+    const auto n = static_cast<int>(std::min<int64_t>(size - i, S::kLanes));
+    const typename S::F value = S::mul(load_some<S>(x + i, n), load_some<S>(y + i, n));
+    n == S::kLanes ? S::store(x + i, value) : S::store_partial(x + i, value, n);
+  }
+}
+
+template <class S, Precision kPrecision>
+void mix_body(const MixArgs& a) {
+  using F = typename S::F;
+  for (int64_t r = 0; r < a.num_rows; ++r) {
+    const float* logits = a.logits + r * a.logits_stride;
+    float most = logits[0];
+    for (int64_t k = 1; k < a.num_values; ++k) most = logits[k] > most ? logits[k] : most;
+    float weights[MixArgs::kMaxValues];
+    float sum = 0;
+    for (int64_t k = 0; k < a.num_values; ++k) sum += weights[k] = std::exp(logits[k] - most);
+    for (int64_t k = 0; k < a.num_values; ++k) weights[k] /= sum;
+    const float* values = a.values + r * a.row_stride;
+    const auto value = [&](int64_t c, int n) {
+      F total = S::zero();
+      for (int64_t k = 0; k < a.num_values; ++k)
+        total = S::fma(load_some<S>(values + k * a.value_stride + c, n), S::set1(weights[k]), total);
+      return total;
+    };
+    if (kPrecision == Precision::Fp32 || a.out_floats)
+      store_operands<S, Precision::Fp32>(a.width, operand_row<Precision::Fp32>(a.out, r, a.out_stride),
+                                         value);
+    else
+      store_operands<S, kPrecision>(a.width, operand_row<kPrecision>(a.out, r, a.out_stride), value);
+  }
+}
+
+template <class S>
 void sigmoid_body(float* x, int64_t size) {
   for (int64_t i = 0; i < size; i += S::kLanes) {
     const auto n = static_cast<int>(std::min<int64_t>(size - i, S::kLanes));
@@ -82,8 +127,11 @@ constexpr Kernels kernels_of(Isa isa) {
           .precision = kPrecision,
           .matmul = matmul_body<S, kPrecision>,
           .attention = attention_body<S, kPrecision>,
+          .mix = mix_body<S, kPrecision>,
           .rms_norm = rms_norm_body<S, kPrecision>,
           .to_operands = to_operands_body<S, kPrecision>,
+          .dot = dot_body<S>,
+          .multiply = multiply_body<S>,
           .sigmoid = sigmoid_body<S>};
 }
 
