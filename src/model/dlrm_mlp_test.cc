@@ -1,7 +1,6 @@
 #include "model/dlrm_mlp.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,12 +8,14 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/model_checks_test.h"
 #include "model/planted_test.h"
 #include "model/registry.h"
 
 namespace uniscale::model {
 namespace {
 
+using checks::plain_loss;
 using planted::make_spec;
 
 Options small_options() {
@@ -23,22 +24,6 @@ Options small_options() {
   options.trunk = {6, 5};
   options.head = {3};
   return options;
-}
-
-// Mean binary cross-entropy of click and of purchase as a product with click, as the trainer has it, written
-// the plain way.
-at::Tensor plain_loss(const std::vector<at::Tensor>& logits, const feature::RequestBatch& batch) {
-  const auto labels = [&](size_t task) {
-    return at::tensor(at::ArrayRef<uint8_t>(batch.tasks[task].label)).to(logits[0].scalar_type());
-  };
-  const std::vector<at::Tensor> p = probabilities(logits);
-  at::Tensor loss;
-  for (const auto& [probability, task] : {std::pair{p[0], size_t{0}}, std::pair{p[1], size_t{2}}}) {
-    const at::Tensor y = labels(task);
-    const at::Tensor one = -(y * probability.log() + (1 - y) * (1 - probability).log()).mean();
-    loss = loss.defined() ? loss + one : one;
-  }
-  return loss;
 }
 
 TEST(DlrmMlp, ShapesAndNames) {
@@ -82,111 +67,24 @@ TEST(DlrmMlp, GradientsAgreeWithFiniteDifferences) {
   const auto spec = make_spec();
   const auto model = make_model(small_options(), spec, at::kDouble);
   EmbeddingTables tables(spec, 1.0, 7, at::kDouble);
-  {
-    const c10::NoGradGuard no_grad;  // larger weights, larger gradients
-    for (const Parameter& parameter : model->parameters()) at::Tensor(parameter.value).mul_(2.0);
-  }
-  const auto batch = planted::ragged(spec, 5, 6);
-  const auto tensors = tables.gather(batch, true);
-  plain_loss(model->logits(tensors), batch).backward();
-
-  const auto loss_now = [&] {
-    const c10::NoGradGuard no_grad;
-    return plain_loss(model->logits(tables.gather(batch, false)), batch).item<double>();
-  };
-  const double h = 1e-6;
-  const auto slope = [&](double& x) {
-    const double was = x;
-    x = was + h;
-    const double up = loss_now();
-    x = was - h;
-    const double down = loss_now();
-    x = was;
-    return (up - down) / (2 * h);
-  };
-  for (const Parameter& parameter : model->parameters()) {
-    ASSERT_TRUE(parameter.value.grad().defined()) << parameter.name;
-    const at::Tensor grad = parameter.value.grad().contiguous();
-    auto* value = parameter.value.data_ptr<double>();
-    for (int64_t i = 0; i < grad.numel(); ++i)
-      EXPECT_NEAR(grad.data_ptr<double>()[i], slope(value[i]), 2e-8) << parameter.name << " " << i;
-  }
-  // Rows of the tables themselves: a row that stands many times in the batch has one gradient, their sum.
-  double largest = 0;
-  for (size_t t = 0; t < tables.tables().size(); ++t) {
-    const at::Tensor grad = tensors.rows[t].grad().contiguous();
-    const int64_t dim = grad.size(1);
-    ASSERT_EQ(grad.size(0), static_cast<int64_t>(tensors.touched[t].size()));
-    for (size_t i = 0; i < tensors.touched[t].size(); ++i) {
-      auto* row = tables.tables()[t].data_ptr<double>() + tensors.touched[t][i] * dim;
-      for (int64_t d = 0; d < dim; ++d) {
-        const double got = grad.data_ptr<double>()[static_cast<int64_t>(i) * dim + d];
-        EXPECT_NEAR(got, slope(row[d]), 2e-8) << "table " << t << " row " << tensors.touched[t][i];
-        largest = std::max(largest, std::abs(got));
-      }
-    }
-  }
-  EXPECT_GT(largest, 1e-3);
+  checks::shake(*model, 0.3, 1);
+  checks::expect_finite_differences(*model, spec, tables, planted::ragged(spec, 5, 6), 1000);
 }
 
-// The label is the XOR of two parities and every user and item is balanced, so a model whose logit is f(user)
-// + g(item) cannot get below ln 2: the loss is convex in f and g and symmetric.
 TEST(DlrmMlp, LearnsAPlantedInteraction) {
-  at::set_num_threads(1);
   const auto spec = make_spec({"search"});
   Options options = small_options();
   options.token_dim = 8;
   options.trunk = {32, 16};
   options.head = {16};
-  const auto model = make_model(options, spec, at::kFloat);
-  EmbeddingTables tables(spec, 1.0, 1, at::kFloat);
-  const auto batch = planted::full_grid(spec, 1);
-  const at::Tensor label = at::tensor(at::ArrayRef<uint8_t>(batch.tasks[0].label)).to(at::kFloat);
-  // Steps of RMSProp's shape: plain descent stays on the plateau of ln 2 for thousands of steps.
-  const double rate = 0.005;
-  std::vector<at::Tensor> squares;
-  for (const Parameter& parameter : model->parameters()) squares.push_back(at::zeros_like(parameter.value));
-  for (const at::Tensor& table : tables.tables()) squares.push_back(at::zeros_like(table));
-  const auto descend = [&](at::Tensor value, const at::Tensor& grad, at::Tensor& square) {
-    square.mul_(0.9).addcmul_(grad, grad, 0.1);
-    value.addcdiv_(grad, square.sqrt().add_(1e-8), -rate);
-  };
-  double loss_now = 0;
-  for (int step = 0; step < 300; ++step) {
-    const auto tensors = tables.gather(batch, true);
-    const at::Tensor logit = model->logits(tensors)[0];
-    const at::Tensor loss = at::binary_cross_entropy_with_logits(logit, label);
-    loss_now = loss.item<double>();
-    loss.backward();
-    const c10::NoGradGuard no_grad;
-    size_t next = 0;
-    for (const Parameter& parameter : model->parameters()) {
-      at::Tensor value = parameter.value;
-      if (value.grad().defined()) descend(value, value.grad(), squares[next]);
-      value.mutable_grad().reset();
-      ++next;
-    }
-    for (size_t t = 0; t < tensors.rows.size(); ++t, ++next) {
-      const at::Tensor touched = at::tensor(at::ArrayRef<int32_t>(tensors.touched[t]));
-      const at::Tensor grad =
-          at::zeros_like(tables.tables()[t]).index_add_(0, touched, tensors.rows[t].grad());
-      descend(tables.tables()[t], grad, squares[next]);
-    }
-  }
-  EXPECT_LT(loss_now, 0.2);
+  EXPECT_LT(checks::planted_loss(*make_model(options, spec, at::kFloat), spec, 300), 0.2);
 }
 
 TEST(DlrmMlp, ListWiseEqualsOneCandidateEach) {
   const auto spec = make_spec();
-  const auto model = make_model(small_options(), spec, at::kFloat);
-  EmbeddingTables tables(spec, 0.5, 1, at::kFloat);
-  const auto batch = planted::ragged(spec, 11, 9);
-  const auto together = model->logits(tables.gather(batch, false));
-  const auto apart = model->logits(tables.gather(planted::one_candidate_each(spec, batch), false));
-  for (size_t t = 0; t < together.size(); ++t) {
-    EXPECT_LE((together[t] - apart[t]).abs().max().item<double>(), 1e-6);
-    EXPECT_GT((together[t] - together[t].mean()).abs().max().item<double>(), 1e-3) << "all logits are alike";
-  }
+  const auto model = make_model(small_options(), spec, at::kDouble);
+  EmbeddingTables tables(spec, 0.5, 1, at::kDouble);
+  checks::expect_list_wise_equals_one_each(*model, spec, tables, 11);
 }
 
 TEST(DlrmMlp, AbsentDomainHasNoGradient) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 
+#include "model/domain_rows.h"
+
 namespace uniscale::model {
 
 FullPrecision::FullPrecision() : was_(at::autocast::is_autocast_enabled(at::kCPU)) {
@@ -33,15 +35,10 @@ std::vector<at::Tensor> Heads::operator()(const at::Tensor& x, const BatchTensor
   const bool shared = heads_.size() < batch.candidates_of_domain.size();
   std::vector<at::Tensor> out;
   for (size_t t = 0; t < heads_[0].size(); ++t) {
-    at::Tensor logit = at::zeros({batch.num_candidates}, z.options());
-    for (size_t d = 0; d < heads_.size(); ++d) {
-      const at::Tensor& candidates = batch.candidates_of_domain[d];
-      if (!shared && !candidates.defined()) continue;
-      const bool all = shared || candidates.size(0) == batch.num_candidates;
-      const at::Tensor own = heads_[d][t](all ? z : z.index_select(0, candidates)).squeeze(1);
-      logit = all ? own : logit.index_add(0, candidates, own);
-    }
-    out.push_back(logit);
+    const at::Tensor logit =
+        shared ? heads_[0][t](z)
+               : by_domain(batch, z, 1, [&](size_t d, const at::Tensor& rows) { return heads_[d][t](rows); });
+    out.push_back(logit.squeeze(1));
   }
   return out;
 }

@@ -2,22 +2,15 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
+#include "model/token_ops.h"
 
 namespace uniscale::model {
 
 Linear::Linear(const std::string& name, int64_t in, int64_t out, at::Generator& generator,
-               at::ScalarType dtype, std::vector<Parameter>& parameters) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  const auto draw = [&](at::IntArrayRef shape) {
-    at::Tensor value = at::empty(shape, at::TensorOptions().dtype(dtype));
-    value.uniform_(-bound, bound, generator);
-    return value.requires_grad_(true);
-  };
-  weight_ = draw({out, in});
-  bias_ = draw({out});
-  parameters.push_back({name + ".weight", weight_, true});
-  parameters.push_back({name + ".bias", bias_, false});
+               at::ScalarType dtype, std::vector<Parameter>& parameters)
+    : weight_(uniform_parameter(name + ".weight", {out, in}, in, generator, dtype, parameters)),
+      bias_(uniform_parameter(name + ".bias", {out}, in, generator, dtype, parameters)) {
+  parameters.back().decays = false;
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
@@ -31,11 +24,16 @@ Mlp::Mlp(const std::string& name, const std::vector<int64_t>& widths, Activation
   }
 }
 
-at::Tensor Mlp::operator()(at::Tensor x) const {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    x = layers_[i](x);
-    if (i + 1 < layers_.size()) x = activation_ == Activation::Relu ? at::relu(x) : at::gelu(x);
-  }
+at::Tensor Mlp::operator()(const at::Tensor& x) const { return after_first(layers_[0](x)); }
+
+at::Tensor Mlp::split(const at::Tensor& request, const at::Tensor& candidate,
+                      const at::Tensor& request_of) const {
+  return after_first(split_linear(request, candidate, layers_[0].weight(), layers_[0].bias(), request_of));
+}
+
+at::Tensor Mlp::after_first(at::Tensor x) const {
+  for (size_t i = 1; i < layers_.size(); ++i)
+    x = layers_[i](activation_ == Activation::Relu ? at::relu(x) : at::gelu(x));
   return x;
 }
 

@@ -33,11 +33,16 @@ class Mlp {
   // `widths`: input, hidden…, output.
   Mlp(const std::string& name, const std::vector<int64_t>& widths, Activation activation,
       at::Generator& generator, at::ScalarType dtype, std::vector<Parameter>& parameters);
-  at::Tensor operator()(at::Tensor x) const;
+  at::Tensor operator()(const at::Tensor& x) const;
+  // Input [request; candidate]: request [R, a] and candidate [C, in − a] → [C, out]; the first layer's
+  // request part is computed once a request (token_ops.h split_linear).
+  at::Tensor split(const at::Tensor& request, const at::Tensor& candidate,
+                   const at::Tensor& request_of) const;
   double flops() const;
   at::ScalarType dtype() const { return layers_[0].weight().scalar_type(); }
 
  private:
+  at::Tensor after_first(at::Tensor x) const;
   std::vector<Linear> layers_;
   Activation activation_;
 };

@@ -37,6 +37,31 @@ inline feature::FeatureSpec make_spec(std::vector<std::string> domains = {"searc
   return {features, tokens, schema, {"clicks"}, std::move(domains)};
 }
 
+// The same features and a domain, a token each: U = 3 on the request side (user, domain, clicks), I = 3 on
+// the candidate side (item, title, price).
+inline feature::FeatureSpec make_token_spec(std::vector<std::string> domains = {"search", "feed", "shop"}) {
+  schema::LogSchema schema;
+  schema.item = {{"price", schema::ValueType::Double}};
+  std::vector<feature::FeatureOptions> features(6);
+  features[0] = {.name = "user", .source = "user_id", .buckets = 32, .dim = 4};
+  features[1] = {.name = "domain", .source = "domain", .buckets = 8, .dim = 2};
+  features[2] = {.name = "clicks",
+                 .kind = "sequence",
+                 .source = "history.clicks.item_id",
+                 .table = "items",
+                 .buckets = 64,
+                 .dim = 4};
+  features[3] = {.name = "item", .source = "item_id", .table = "items", .buckets = 64, .dim = 4};
+  features[4] = {.name = "title", .kind = "text", .source = "item.title", .buckets = 16, .dim = 3};
+  features[5] = {.name = "price", .kind = "numeric", .source = "item.price"};
+  // Sides alternate: a model that takes the spec's order for the side's is caught.
+  const std::vector<feature::TokenOptions> tokens = {
+      {"item", "candidate", {"item"}},   {"user", "request", {"user"}},
+      {"title", "candidate", {"title"}}, {"domain", "request", {"domain"}},
+      {"clicks", "request", {"clicks"}}, {"price", "candidate", {"price"}}};
+  return {features, tokens, schema, {"clicks"}, std::move(domains)};
+}
+
 inline const feature::Feature& named(const feature::FeatureSpec& spec, const char* name) {
   return spec.features()[static_cast<size_t>(spec.feature_index(name))];
 }
@@ -68,6 +93,7 @@ inline void add_request(const feature::FeatureSpec& spec, base::RandomStream& ra
   batch.request_key.push_back(random.next_u64());
   batch.ts_ms.push_back(0);
   column("user").ids.push_back(1 + user);
+  if (spec.feature_index("domain") >= 0) column("domain").ids.push_back(1 + domain);
   for (uint64_t i = random.below(4); i > 0; --i)
     column("clicks").ids.push_back(1 + static_cast<int>(random.below(kNumItems)));
   column("clicks").offsets.push_back(static_cast<int32_t>(column("clicks").ids.size()));
@@ -116,7 +142,7 @@ inline feature::RequestBatch ragged(const feature::FeatureSpec& spec, uint64_t s
   return batch;
 }
 
-// The same rows, one candidate a request. Labels are left out.
+// The same rows with their click, cart and purchase labels, one candidate a request.
 inline feature::RequestBatch one_candidate_each(const feature::FeatureSpec& spec,
                                                 const feature::RequestBatch& batch) {
   feature::RequestBatch out = empty_batch(spec);
@@ -126,6 +152,8 @@ inline feature::RequestBatch one_candidate_each(const feature::FeatureSpec& spec
       ++out.num_requests;
       out.domain.push_back(batch.domain[static_cast<size_t>(r)]);
       out.candidate_offsets.push_back(out.num_requests);
+      for (size_t t = 0; t < 3; ++t)
+        out.tasks[t].label.push_back(batch.tasks[t].label[static_cast<size_t>(c)]);
       for (const feature::Feature& feature : spec.features()) {
         const auto row = static_cast<size_t>(feature.side == feature::Side::Request ? r : c);
         const auto slot = static_cast<size_t>(feature.slot);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/dlrm_mlp.h"
+#include "model/hhsft.h"
 #include "model/model.h"
 
 namespace uniscale::model {
@@ -24,6 +25,7 @@ std::unique_ptr<Model> make(const Options& options, const feature::FeatureSpec& 
 
 constexpr Architecture kArchitectures[] = {
     {"dlrm_mlp", make<DlrmMlp>},
+    {"hhsft", make<Hhsft>},
 };
 
 }  // namespace
