@@ -14,6 +14,11 @@ int64_t ns_between(WorkQueue::TimePoint from, WorkQueue::TimePoint to) {
   return std::chrono::duration_cast<nanoseconds>(to - from).count();
 }
 
+// Time left until a sixteenth of the deadline before it: predictions are means, and the reply has its way to go.
+int64_t usable_ns(const WorkQueue::Work& work, WorkQueue::TimePoint now) {
+  return ns_between(now, work.deadline) - ns_between(work.arrived, work.deadline) / 16;
+}
+
 double units(int64_t candidates, bool is_first_chunk) {
   return static_cast<double>(candidates) + (is_first_chunk ? CostEstimate::kRequestCandidates : 0.0);
 }
@@ -68,7 +73,7 @@ Admission WorkQueue::offer(Work work, TimePoint now) {
   work.is_started = false;
   predict(work);
   if (work.deadline != kNoDeadline && num_work_ > 0 &&
-      ns_between(now, work.deadline) < predicted_wait_ns(work.model, work.candidates, now) + work.cost_ns) {
+      usable_ns(work, now) < predicted_wait_ns(work.model, work.candidates, now) + work.cost_ns) {
     return Admission::WouldBeLate;
   }
   ++num_work_;
@@ -82,7 +87,7 @@ Admission WorkQueue::offer(Work work, TimePoint now) {
 bool WorkQueue::is_lost(const Work& work, TimePoint now) const {
   if (work.deadline == kNoDeadline) return false;
   if (now >= work.deadline) return true;
-  return num_waiting() > 1 && ns_between(now, work.deadline) < work.cost_ns;
+  return num_waiting() > 1 && usable_ns(work, now) < work.cost_ns;
 }
 
 WorkQueue::Work WorkQueue::pop(std::deque<Work>& line, bool newest) {

@@ -124,9 +124,10 @@ TEST_F(WorkQueueTest, AdmissionByPredictedWait) {
   EXPECT_EQ(offer(1, 84, 5), Admission::Admitted) << "an empty queue takes everything";
   EXPECT_EQ(step(), 1);
   EXPECT_EQ(offer(1, 84, 11), Admission::Admitted);
-  EXPECT_EQ(offer(2, 84, 19), Admission::WouldBeLate) << "10 ms of wait, 10 of its own";
-  EXPECT_EQ(offer(2, 84, 20), Admission::Admitted);
-  EXPECT_EQ(offer(3, 84, 29), Admission::WouldBeLate);
+  EXPECT_EQ(offer(2, 84, 21), Admission::WouldBeLate)
+      << "10 ms of wait, 10 of its own, 1/16 in reserve";
+  EXPECT_EQ(offer(2, 84, 22), Admission::Admitted);
+  EXPECT_EQ(offer(3, 84, 31), Admission::WouldBeLate);
   EXPECT_EQ(queue_->predicted_wait_ns("m", 84, now_), 20'000'000);
   EXPECT_EQ(take(), 1);
   wait(4);
@@ -180,7 +181,7 @@ TEST_F(WorkQueueTest, AShortRequestIsNotRefusedForALongOneAhead) {
   take();
   queue_->put_back(*taken_.work, 4488);
   // A chunk of 51 ms before its turn, not all of the rest.
-  EXPECT_EQ(offer(2, 50, 60), Admission::Admitted);
+  EXPECT_EQ(offer(2, 50, 63), Admission::Admitted);
   EXPECT_EQ(offer(3, 2000, 400), Admission::WouldBeLate) << "a long one shares with the long one";
 }
 

@@ -14,7 +14,7 @@ class Sent:
 
     @property
     def latency(self):
-        return self.done - self.due
+        return self.done - self.sent
 
 
 class _Connection:
