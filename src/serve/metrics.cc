@@ -27,6 +27,7 @@ void Histogram::print(const std::string& name, const std::string& labels, std::s
 void Metrics::count_request(const std::string& model, int64_t version, int code) {
   const std::scoped_lock lock(mutex_);
   ++requests_[fmt::format("model=\"{}\",version=\"{}\",code=\"{}\"", model, version, code)];
+  if (code != 200) ++inferences_[fmt::format("model=\"{}\",version=\"{}\"", model, version)].failure;
 }
 
 void Metrics::count_shed(const std::string& reason) {
@@ -39,9 +40,52 @@ void Metrics::count_load(const std::string& model, bool ok) {
   ++loads_[fmt::format("model=\"{}\",result=\"{}\"", model, ok ? "ok" : "refused")];
 }
 
-void Metrics::count_missing(int64_t users, int64_t items) {
+void Metrics::count_missing(int64_t users, int64_t items,
+                            const std::vector<std::pair<std::string, int64_t>>& features) {
   missing_users_.fetch_add(static_cast<uint64_t>(users), std::memory_order_relaxed);
   missing_items_.fetch_add(static_cast<uint64_t>(items), std::memory_order_relaxed);
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [feature, rows] : features)
+    missing_features_[fmt::format("feature=\"{}\"", feature)] += static_cast<uint64_t>(rows);
+}
+
+void Metrics::count_inference(const std::string& model, int64_t version, int64_t num_candidates,
+                              const Seconds& seconds) {
+  const std::scoped_lock lock(mutex_);
+  Inferences& sum = inferences_[fmt::format("model=\"{}\",version=\"{}\"", model, version)];
+  ++sum.success;
+  sum.candidates += static_cast<uint64_t>(num_candidates);
+  sum.seconds.total += seconds.total;
+  sum.seconds.queue += seconds.queue;
+  sum.seconds.input += seconds.input;
+  sum.seconds.infer += seconds.infer;
+  sum.seconds.output += seconds.output;
+}
+
+// Triton's names, for dashboards that know them. An execution is a request: there is no batching over
+// requests.
+void Metrics::print_inferences(std::string& out) const {
+  const auto print = [&](const char* name, const char* help, auto value) {
+    out += fmt::format("# HELP {} {}\n# TYPE {} counter\n", name, help, name);
+    for (const auto& [labels, sum] : inferences_)
+      out += fmt::format("{}{{{}}} {}\n", name, labels, value(sum));
+  };
+  const auto microseconds = [](double seconds) { return static_cast<uint64_t>(seconds * 1e6); };
+  print("nv_inference_request_success", "Requests served.", [](const auto& sum) { return sum.success; });
+  print("nv_inference_request_failure", "Requests answered with an error.",
+        [](const auto& sum) { return sum.failure; });
+  print("nv_inference_count", "Candidates scored.", [](const auto& sum) { return sum.candidates; });
+  print("nv_inference_exec_count", "Executions.", [](const auto& sum) { return sum.success; });
+  print("nv_inference_request_duration_us", "Sum, from the last byte to the reply.",
+        [&](const auto& sum) { return microseconds(sum.seconds.total); });
+  print("nv_inference_queue_duration_us", "Sum, waiting.",
+        [&](const auto& sum) { return microseconds(sum.seconds.queue); });
+  print("nv_inference_compute_input_duration_us", "Sum, reading and features.",
+        [&](const auto& sum) { return microseconds(sum.seconds.input); });
+  print("nv_inference_compute_infer_duration_us", "Sum, scoring.",
+        [&](const auto& sum) { return microseconds(sum.seconds.infer); });
+  print("nv_inference_compute_output_duration_us", "Sum, writing the reply.",
+        [&](const auto& sum) { return microseconds(sum.seconds.output); });
 }
 
 void Metrics::set_model(const std::string& model, int64_t version) {
@@ -65,15 +109,26 @@ std::string Metrics::text() const {
     head("uniscale_model_loads_total", "counter", "Versions loaded or refused.");
     for (const auto& [labels, count] : loads_)
       out += fmt::format("uniscale_model_loads_total{{{}}} {}\n", labels, count);
+    head("uniscale_feature_missing_total", "counter", "Rows that a feature had no value for.");
+    for (const auto& [labels, count] : missing_features_)
+      out += fmt::format("uniscale_feature_missing_total{{{}}} {}\n", labels, count);
+    print_inferences(out);
     head("uniscale_model_info", "gauge", "The version that serves.");
     for (const auto& [model, version] : models_)
       out += fmt::format("uniscale_model_info{{model=\"{}\",version=\"{}\"}} 1\n", model, version);
   }
   head("uniscale_candidates", "counter", "Candidates scored.");
   out += fmt::format("uniscale_candidates {}\n", candidates.load());
-  head("uniscale_feature_missing_total", "counter", "Ids unknown to the bundle's tables.");
-  out += fmt::format("uniscale_feature_missing_total{{feature=\"user\"}} {}\n", missing_users_.load());
-  out += fmt::format("uniscale_feature_missing_total{{feature=\"item\"}} {}\n", missing_items_.load());
+  head("uniscale_unknown_ids_total", "counter", "Ids that the bundle's tables do not know.");
+  out += fmt::format("uniscale_unknown_ids_total{{table=\"users\"}} {}\n", missing_users_.load());
+  out += fmt::format("uniscale_unknown_ids_total{{table=\"items\"}} {}\n", missing_items_.load());
+  head("uniscale_unknown_features_total", "counter",
+       "Feature names that the model does not read (not strict).");
+  out += fmt::format("uniscale_unknown_features_total {}\n", unknown_features.load());
+  head("uniscale_rank_log_lines_total", "counter", "Lines handed to the rank log.");
+  out += fmt::format("uniscale_rank_log_lines_total {}\n", rank_log_lines.load());
+  head("uniscale_rank_log_dropped_total", "counter", "Lines that the rank log could not take or write.");
+  out += fmt::format("uniscale_rank_log_dropped_total {}\n", rank_log_dropped.load());
   head("uniscale_in_flight", "gauge", "Rank requests being worked on.");
   out += fmt::format("uniscale_in_flight {}\n", in_flight.load());
   head("uniscale_queue_requests", "gauge", "Requests that wait for a scoring thread.");

@@ -86,9 +86,14 @@ void ModelSet::refresh() {
       version = bundle::current_version(repository_, name).value_or(0);
       if (version == 0) continue;
       const auto serving = find(name);
-      if ((serving && serving->version == version) || (refused_.contains(name) && refused_[name] == version))
+      if (serving && serving->version == version) {
+        refused_.erase(name);  // CURRENT went back: the refused one is tried again if it comes back
         continue;
+      }
+      if (refused_.contains(name) && refused_[name] == version) continue;
       auto model = load_model(fmt::format("{}/{}/{}", repository_, name, version), name);
+      US_REQUIRE(model->version == version, fmt::format("{}/{}/{}: the manifest is of version {}",
+                                                        repository_, name, version, model->version));
       {
         const std::scoped_lock lock(mutex_);
         models_[name] = std::move(model);

@@ -30,6 +30,9 @@ const config::Section<Options>& section() {
                  "an unknown feature name is an error, else it is ignored")
           .field("default_deadline", &Options::default_deadline,
                  "deadline of requests that name none; 0: none")
+          .field("log_requests", &Options::log_requests,
+                 "folder of the rank log that uniscale ingest reads; empty: none",
+                 {.source = "serving.md §6"})
           .field("poll_interval", &Options::poll_interval, "how often CURRENT is looked at",
                  {.min = 10, .source = "serving.md §4"})
           .field("drain_delay", &Options::drain_delay,

@@ -23,6 +23,7 @@ struct Options {
   int64_t max_body_bytes = 8 << 20;
   bool strict_features = true;
   base::Duration default_deadline{0};  // 0: none
+  std::string log_requests;            // folder of the rank log; empty: none
   base::Duration poll_interval{2 * base::kSecondMs};
   base::Duration drain_delay{5 * base::kSecondMs};
   base::Duration drain_timeout{20 * base::kSecondMs};

@@ -102,6 +102,7 @@ void rank(RankEngine& engine, const HttpRequest& request, const std::string& nam
     input.request = runtime::raw_request_from_json(body, model->ranker->spec().search_domain(), "body");
     *wanted = read_wanted(body, engine.options());
     input.deadline_ms = wanted->deadline_ms;
+    input.top_k = wanted->top_k;
     return input;
   };
   task.ranked = [wanted, reply](const Ranking& ranking) -> std::function<void()> {

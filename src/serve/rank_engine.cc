@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "serve/chunk.h"
+#include "serve/feature_missing.h"
 #include "serve/log.h"
 
 namespace uniscale::serve {
@@ -61,6 +62,7 @@ class RankJob final : public Job {
     Chunk chunk;
     const bool failed = !guard([&] {
       if (!input_) {
+        queue_seconds_ = seconds_since(task_.received);
         prepare();
         engine_.metrics_.stage_parse.observe(parse_seconds_);
         engine_.metrics_.stage_features.observe(features_seconds_);
@@ -129,6 +131,7 @@ class RankJob final : public Job {
     require_in_time();
     begin = Clock::now();
     memory_ = engine_.borrow_memory();
+    if (!engine_.options_.strict_features) engine_.metrics_.unknown_features += unknown_names();
     runtime::to_batch(input_->request, spec, task_.model->sequences,
                       task_.model->items ? &*task_.model->items : nullptr,
                       task_.model->users ? &*task_.model->users : nullptr, engine_.options_.strict_features,
@@ -137,6 +140,18 @@ class RankJob final : public Job {
     memory_->heads.resize(task_.model->ranker->heads().size());
     for (auto& head : memory_->heads) head.resize(num_items);
     features_seconds_ = seconds_since(begin);
+  }
+
+  // How many feature names of the request the model does not read.
+  uint64_t unknown_names() const {
+    runtime::RawRequest names;
+    for (const auto& [name, value] : input_->request.user) names.user[name];
+    for (const auto& [name, value] : input_->request.context) names.context[name];
+    for (const auto& [name, values] : input_->request.items) names.items[name];
+    const auto count = [&] { return names.user.size() + names.context.size() + names.items.size(); };
+    const size_t all = count();
+    runtime::keep_known(task_.model->ranker->spec(), names);
+    return all - count();
   }
 
   // Scores the next candidates into `heads`; returns how many.
@@ -178,11 +193,21 @@ class RankJob final : public Job {
     }
     // Before sorting too: NaN has no order.
     for (double score : memory_->scores) US_CHECK(std::isfinite(score), "a score that is not finite");
+    const auto missing = missing_features(task_.model->ranker->spec(), memory_->batch);
     const Ranking ranking{*task_.model,   input_->request,  memory_->batch, memory_->scores,
-                          memory_->heads, memory_->missing, task_.received};
+                          memory_->heads, memory_->missing, task_.received, input_->top_k};
     const std::function<void()> send = task_.ranked(ranking);
-    engine_.metrics_.stage_reply.observe(seconds_since(begin));
+    const double reply_seconds = seconds_since(begin);
+    engine_.metrics_.stage_reply.observe(reply_seconds);
     engine_.metrics_.candidates += num_items;
+    engine_.metrics_.count_missing(memory_->missing.user ? 1 : 0,
+                                   static_cast<int64_t>(memory_->missing.items.size()), missing);
+    engine_.metrics_.count_inference(task_.model->name, task_.model->version, static_cast<int64_t>(num_items),
+                                     {.total = seconds_since(task_.received),
+                                      .queue = queue_seconds_,
+                                      .input = parse_seconds_ + features_seconds_,
+                                      .infer = score_seconds_,
+                                      .output = reply_seconds});
     count(200);
     send();
     try {
@@ -209,16 +234,17 @@ class RankJob final : public Job {
   std::optional<RankInput> input_;
   std::unique_ptr<RankEngine::Memory> memory_;
   int32_t done_ = 0;
-  double parse_seconds_ = 0, features_seconds_ = 0, score_seconds_ = 0;
+  double queue_seconds_ = 0, parse_seconds_ = 0, features_seconds_ = 0, score_seconds_ = 0;
 };
 
-std::vector<int32_t> Ranking::order(int64_t top_k) const {
+std::vector<int32_t> Ranking::order(int64_t at_most) const {
   std::vector<int32_t> places(scores.size());
   std::iota(places.begin(), places.end(), 0);
   std::stable_sort(places.begin(), places.end(), [&](int32_t a, int32_t b) {
     return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)];
   });
-  if (top_k >= 0 && top_k < static_cast<int64_t>(places.size())) places.resize(static_cast<size_t>(top_k));
+  if (at_most >= 0 && at_most < static_cast<int64_t>(places.size()))
+    places.resize(static_cast<size_t>(at_most));
   return places;
 }
 

@@ -29,13 +29,15 @@ struct Ranking {
   const std::vector<std::vector<float>>& heads;  // [head][candidate]
   const runtime::MissingReport& missing;
   TimePoint received;
-  // Places of the candidates, best first, ties in the order of the request; at most `top_k`, all if negative.
-  std::vector<int32_t> order(int64_t top_k = -1) const;
+  int64_t top_k = -1;  // that the client wants; −1: all
+  // Places of the candidates, best first, ties in the order of the request; all if `at_most` is negative.
+  std::vector<int32_t> order(int64_t at_most = -1) const;
 };
 
 struct RankInput {
   runtime::RawRequest request;
   int64_t deadline_ms = 0;  // from the last byte on; 0: none
+  int64_t top_k = -1;       // for the rank log; −1: all
 };
 
 struct RankTask {

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -11,6 +12,7 @@
 #include "serve/http_server.h"
 #include "serve/log.h"
 #include "serve/model_set.h"
+#include "serve/rank_log.h"
 #include "serve/service.h"
 
 namespace uniscale::serve {
@@ -20,7 +22,13 @@ int serve(const Options& options, const std::string& port_file) {
   US_REQUIRE(!options.repository.empty(), "serve.repository: expected a model repository, got nothing");
   Metrics metrics;
   ModelSet models(options.repository, metrics);
+  // Before the service, whose threads write to it until they end.
+  std::unique_ptr<RankLog> rank_log;
+  if (!options.log_requests.empty())
+    rank_log = std::make_unique<RankLog>(options.log_requests, RankLog::Limits{}, metrics);
   Service service(options, models, metrics);
+  if (rank_log)
+    service.engine().set_observer([&rank_log](const Ranking& ranking) { rank_log->write(ranking); });
   HttpServer server(options, service, metrics);
   models.refresh();
   if (!models.ready()) log_event("warning", "no_model", {{"repository", options.repository}});
@@ -36,12 +44,14 @@ int serve(const Options& options, const std::string& port_file) {
 int run(int argc, char** argv) {
   CLI::App app{"uniscale-server: ranks search candidates over HTTP (docs/serving.md)"};
   app.set_version_flag("--version", std::string(base::kVersion));
-  std::string config_path, port_file, repository;
+  std::string config_path, port_file, repository, log_requests;
   std::vector<std::string> sets;
   app.add_option("--config", config_path, "TOML file with a [serve] section and nothing else");
   app.add_option("--set", sets, "Override one key: serve.port=9000; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--repository", repository, "Model repository; the same as --set serve.repository=…");
+  app.add_option("--log-requests", log_requests,
+                 "Folder of the rank log; the same as --set serve.log_requests=…");
   app.add_option("--port-file", port_file,
                  "Write the HTTP and the metrics port here, a line each, once the server listens");
   try {
@@ -49,6 +59,7 @@ int run(int argc, char** argv) {
     Options options;
     config::load(config_path, sets, {{&section(), &options}});
     if (!repository.empty()) options.repository = repository;
+    if (!log_requests.empty()) options.log_requests = log_requests;
     return serve(options, port_file);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;

@@ -1,5 +1,6 @@
 #include "serve/service.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,6 +22,7 @@ namespace {
 
 namespace planted = runtime::planted;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ServiceTest : public ::testing::Test {
  protected:
@@ -161,7 +163,12 @@ TEST_F(ServiceTest, TooManyItemsAreRefused) {
 
 TEST_F(ServiceTest, UnknownFeaturesAreIgnoredWhereTheOptionSaysSo) {
   options_.strict_features = false;
-  EXPECT_EQ(rank(R"({"items":{"ids":["i1"],"features":{"prize":[1]}}})").status, 200);
+  EXPECT_EQ(
+      rank(
+          R"({"user":{"features":{"town":"oslo"}},"items":{"ids":["i1"],"features":{"prize":[1],"price":[2]}}})")
+          .status,
+      200);
+  EXPECT_THAT(metrics_.text(), HasSubstr("uniscale_unknown_features_total 2\n"));
 }
 
 TEST_F(ServiceTest, UnknownModelsPathsAndMethods) {
@@ -281,6 +288,23 @@ TEST_F(ServiceTest, MetricsCountRequests) {
   EXPECT_THAT(text, HasSubstr("uniscale_rank_requests_total{model=\"main\",version=\"1\",code=\"400\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("uniscale_candidates 3\n"));
   EXPECT_THAT(text, HasSubstr("uniscale_rank_duration_seconds_count 2\n"));
+  EXPECT_THAT(text, HasSubstr("uniscale_queue_duration_seconds_count 2\n"));
+  for (const char* stage : {"parse", "features", "score", "reply"}) {
+    EXPECT_THAT(text,
+                HasSubstr(fmt::format("uniscale_stage_duration_seconds_count{{stage=\"{}\"}} 1\n", stage)));
+  }
+  // Items i0 … i2 are known; neither user, device nor history was given.
+  EXPECT_THAT(text, HasSubstr("uniscale_unknown_ids_total{table=\"users\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("uniscale_unknown_ids_total{table=\"items\"} 0\n"));
+  for (const char* feature : {"user", "clicks", "city", "device"})
+    EXPECT_THAT(text,
+                HasSubstr(fmt::format("uniscale_feature_missing_total{{feature=\"{}\"}} 1\n", feature)));
+  EXPECT_THAT(text, Not(HasSubstr("feature=\"price\"")));
+  for (const char* name : {"request_success", "request_failure", "exec_count"})
+    EXPECT_THAT(text, HasSubstr(fmt::format("nv_inference_{}{{model=\"main\",version=\"1\"}} 1\n", name)));
+  EXPECT_THAT(text, HasSubstr("nv_inference_count{model=\"main\",version=\"1\"} 3\n"));
+  for (const char* name : {"request", "queue", "compute_input", "compute_infer", "compute_output"})
+    EXPECT_THAT(text, HasSubstr(fmt::format("# TYPE nv_inference_{}_duration_us counter\n", name)));
 }
 
 TEST_F(ServiceTest, ABadPackageLeavesTheOldOneServing) {
@@ -291,6 +315,14 @@ TEST_F(ServiceTest, ABadPackageLeavesTheOldOneServing) {
               HasSubstr("uniscale_model_loads_total{model=\"main\",result=\"refused\"} 1\n"));
   models_.refresh();
   EXPECT_THAT(metrics_.text(), HasSubstr("result=\"refused\"} 1\n")) << "tried once";
+  const auto set_current = [&](const char* version) {
+    std::ofstream(folder_.path() + "/main/CURRENT") << version << "\n";
+    models_.refresh();
+  };
+  set_current("1");
+  EXPECT_EQ(ranked(ids(1)).at("version"), "1");
+  set_current("2");
+  EXPECT_THAT(metrics_.text(), HasSubstr("result=\"refused\"} 2\n")) << "tried again when it comes back";
   planted::publish(folder_.path(), "main", 5);
   models_.refresh();
   EXPECT_EQ(ranked(ids(1)).at("version"), "3");

@@ -14,7 +14,8 @@ int64_t ns_between(WorkQueue::TimePoint from, WorkQueue::TimePoint to) {
   return std::chrono::duration_cast<nanoseconds>(to - from).count();
 }
 
-// Time left until a sixteenth of the deadline before it: predictions are means, and the reply has its way to go.
+// Time left until a sixteenth of the deadline before it: predictions are means, and the reply has its way to
+// go.
 int64_t usable_ns(const WorkQueue::Work& work, WorkQueue::TimePoint now) {
   return ns_between(now, work.deadline) - ns_between(work.arrived, work.deadline) / 16;
 }

@@ -124,8 +124,7 @@ TEST_F(WorkQueueTest, AdmissionByPredictedWait) {
   EXPECT_EQ(offer(1, 84, 5), Admission::Admitted) << "an empty queue takes everything";
   EXPECT_EQ(step(), 1);
   EXPECT_EQ(offer(1, 84, 11), Admission::Admitted);
-  EXPECT_EQ(offer(2, 84, 21), Admission::WouldBeLate)
-      << "10 ms of wait, 10 of its own, 1/16 in reserve";
+  EXPECT_EQ(offer(2, 84, 21), Admission::WouldBeLate) << "10 ms of wait, 10 of its own, 1/16 in reserve";
   EXPECT_EQ(offer(2, 84, 22), Admission::Admitted);
   EXPECT_EQ(offer(3, 84, 31), Admission::WouldBeLate);
   EXPECT_EQ(queue_->predicted_wait_ns("m", 84, now_), 20'000'000);

@@ -89,6 +89,14 @@ class Thread:
         return self
 
 
+def publish_planted(repository, model="main", seed=1, width=None):
+    """The next version of a small random model (src/serve/planted_bundle_main.cc); returns its directory."""
+    more = [] if width is None else [str(width)]
+    done = subprocess.run([str(BUILD / "planted_bundle"), str(repository), model, str(seed), *more], check=True, capture_output=True,
+                          text=True)
+    return pathlib.Path(done.stdout.strip())
+
+
 class Server:
     """uniscale-server on free ports, stopped at the end."""
 

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 import open_loop
-from binaries import BUILD, Server
+from binaries import Server, publish_planted
 
 
 def request_body(candidates, deadline_ms=None):
@@ -59,7 +58,7 @@ def capacity(server, body, seconds, clients=3):
 def measure(seconds=4.0, candidates=400, width=320, log=print):
     """Returns {name: number}; the script asserts on them, so does tests/e2e."""
     with tempfile.TemporaryDirectory(prefix="uniscale-") as folder:
-        subprocess.run([BUILD / "planted_bundle", f"{folder}/models", "main", "1", str(width)], check=True, capture_output=True)
+        publish_planted(f"{folder}/models", width=width)
         server = Server(f"{folder}/models", folder, "--set", "serve.threads=1")
         try:
             capacity(server, request_body(candidates), 0.5)  # warm up
