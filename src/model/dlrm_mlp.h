@@ -27,9 +27,7 @@ class DlrmMlp final : public Model {
   Options options_;
   std::vector<Parameter> parameters_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  at::Tensor first_weight_, first_bias_;  // trunk.0
-  int64_t request_width_ = 0;             // columns of first_weight_ that read request tokens
-  std::vector<Linear> trunk_;             // trunk.1 …
+  std::unique_ptr<Mlp> trunk_;
   std::unique_ptr<Heads> heads_;
 };
 

@@ -23,12 +23,17 @@
 namespace uniscale::train {
 namespace {
 
-// Serving needs what is shared and the search domain's heads.
+// Serving needs what is shared, and of what only a domain's own candidates go through, the search domain's.
 std::vector<NamedState> serving_weights(const TrainedModel& model) {
   std::vector<NamedState> out;
-  const std::string search = "head." + model.spec->search_domain() + ".";
+  const std::string search = model.spec->search_domain() + ".";
   for (NamedState& one : model.weights()) {
-    if (!one.name.starts_with("head.") || one.name.starts_with(search)) out.push_back(std::move(one));
+    bool needed = true;
+    for (const std::string_view routed : {"head.", "dref.expert.", "dref.gate."}) {
+      if (one.name.starts_with(routed))
+        needed = std::string_view(one.name).substr(routed.size()).starts_with(search);
+    }
+    if (needed) out.push_back(std::move(one));
   }
   return out;
 }
