@@ -419,15 +419,15 @@ bool is_used(Verdict fate) {
          fate == Verdict::AlreadyLabelled || fate == Verdict::CrossPositive || fate == Verdict::CrossLabel;
 }
 
-EventCounts reference_counts(const std::vector<EventFate>& fates, base::Day day) {
+EventCounts reference_counts(const std::vector<EventFate>& fates, const schema::LogSchema& schema,
+                             base::Day day) {
   EventCounts counts;
   for (const EventFate& fate : fates) {
     if (base::day_of(fate.event->ts_ms) != day) continue;
     ++counts.num_events;
     const Action action = action_named(fate.event->action);
-    const bool is_cross_click = fate.fate == Verdict::CrossPositive || fate.fate == Verdict::NoNegative ||
-                                fate.fate == Verdict::NoQuery;
-    const bool is_elsewhere = is_cross_click && base::day_of(fate.request->ts_ms) != day;
+    const bool is_of_own_request = fate.request && fate.request->domain != schema.search_domain;
+    const bool is_elsewhere = is_of_own_request && base::day_of(fate.request->ts_ms) != day;
     counts.add(is_elsewhere ? Verdict::RequestOfOtherDay : fate.fate, action);
     if (is_orphan(fate.path.verdict))
       ++counts.orphans[static_cast<size_t>(fate.path.verdict)][static_cast<size_t>(action)];
@@ -437,7 +437,7 @@ EventCounts reference_counts(const std::vector<EventFate>& fates, base::Day day)
 
 EventCounts reference_counts(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
                              base::Day day) {
-  return reference_counts(Twin(logs, schema, options).fates(), day);
+  return reference_counts(Twin(logs, schema, options).fates(), schema, day);
 }
 
 }  // namespace uniscale::es3

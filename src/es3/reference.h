@@ -93,9 +93,10 @@ std::vector<PlainSample> reference_samples(const PlainLogs& logs, const schema::
                                            const std::vector<schema::SequenceOptions>& sequences,
                                            base::Day day);
 
-// Events stamped in `day` by fate and action. A click whose own request lies on another day is counted as
-// RequestOfOtherDay.
-EventCounts reference_counts(const std::vector<EventFate>& fates, base::Day day);
+// Events stamped in `day` by fate and action. What belongs to a request of another domain on another day, a
+// click or the cart that labels it, is counted as RequestOfOtherDay.
+EventCounts reference_counts(const std::vector<EventFate>& fates, const schema::LogSchema& schema,
+                             base::Day day);
 EventCounts reference_counts(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
                              base::Day day);
 

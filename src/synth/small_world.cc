@@ -102,7 +102,13 @@ class Drawer {
     const int num_requests = drawn_int(random_, 0, options_.max_requests);
     for (int i = 0; i < num_requests; ++i) draw_request(i);
     const int num_events = drawn_int(random_, 0, options_.max_events);
-    for (int i = 0; i < num_events; ++i) draw_event(i);
+    for (int i = 0; i < num_events; ++i) {
+      if (options_.cross_heavy && !world_.requests.empty() && random_.bernoulli(0.8)) {
+        draw_own_event(i);
+      } else {
+        draw_event(i);
+      }
+    }
     return std::move(world_);
   }
 
@@ -305,6 +311,39 @@ class Drawer {
       event.event_id = fmt::format("{}+{}", event.event_id, index);
       event.ts_ms = std::min(event.ts_ms + static_cast<int64_t>(random_.below(2)) * tick_ms_, end_ms_ - 1);
       event.known_ms = std::max(event.known_ms, event.ts_ms);
+      used_events_[event.event_id].push_back(event.ts_ms);
+      world_.events.push_back(event);
+    }
+  }
+
+  // A click, cart or purchase on something that its request showed, soon after it.
+  void draw_own_event(int index) {
+    const SmallRequest& request = one_of(random_, world_.requests);
+    std::vector<std::string> shown;
+    for (const SmallCandidate& candidate : request.candidates) {
+      if (candidate.position) shown.push_back(candidate.item_id);
+    }
+    if (shown.empty()) return;
+    static const std::vector<std::string> kActions = {"click", "click", "click", "click", "cart", "purchase"};
+    SmallEvent event{.event_id = "",
+                     .domain = request.domain,
+                     .action = one_of(random_, kActions),
+                     .user_id = request.user_id,
+                     .item_id = one_of(random_, shown)};
+    event.ts_ms = tick(request.ts_ms + static_cast<int64_t>(random_.below(30 * kMinuteMs)));
+    event.known_ms = event.ts_ms;
+    if (random_.bernoulli(0.7)) event.request_id = request.request_id;
+    if (random_.bernoulli(0.05)) event.user_id = one_of(random_, user_ids_);
+    event.event_id = fresh_id(used_events_, fmt::format("o{}", index), event.ts_ms);
+    world_.events.push_back(event);
+    while (random_.bernoulli(0.3)) {  // bought later, often somewhere else
+      event.action = random_.bernoulli(0.5) ? "cart" : "purchase";
+      if (random_.bernoulli(0.5)) event.domain = "cart_page";
+      event.request_id.reset();
+      event.ts_ms += static_cast<int64_t>(random_.below(kDayMs));
+      event.ts_ms = std::min(event.ts_ms, end_ms_ - 1);
+      event.known_ms = event.ts_ms;
+      event.event_id += "+";
       used_events_[event.event_id].push_back(event.ts_ms);
       world_.events.push_back(event);
     }

@@ -28,6 +28,9 @@ struct SmallWorldOptions {
   int max_candidates = 12;
   // Request and event ids that come again more than two days later.
   bool reuse_ids = true;
+  // Most events belong to a request of their own, in any domain, and some are followed by a cart or purchase
+  // elsewhere: many clicks of other domains find a request, similar items beside them and a query.
+  bool cross_heavy = false;
   // Texts and ids that are NUL-bearing, right-to-left, not NFC, number-like, equal up to case.
   bool awkward_text = true;
 };
