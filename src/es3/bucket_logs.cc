@@ -267,7 +267,7 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
           logs.request_tables.push_back(
               open_request_table(reader.read_row_group(group, columns), store.schema(), depth, *file));
           append_requests(logs, store, day, *file, static_cast<int32_t>(logs.request_tables.size() - 1),
-                          ranges.has_stages && (in_requests || load != Load::Everything));
+                          ranges.has_stages && (in_requests || overlaps(ranges.ids, day)));
         }
       }
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <mutex>
 #include <set>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -85,22 +86,23 @@ class DayBuild {
         publisher_(request.options.samples, part_of(day)) {}
 
   DayReport run() {
-    strays_ = find_strays(store_, request_.options, ranges_, num_threads_);
-    find_travelling_clicks();
     const int num_buckets = store_.schema().num_buckets;
-    std::vector<BucketReport> reports(static_cast<size_t>(num_buckets));
-    base::parallel_for(num_threads_, num_buckets, [&](int64_t bucket) {
-      reports[static_cast<size_t>(bucket)] = build_bucket(static_cast<int>(bucket));
-    });
+    built_.resize(static_cast<size_t>(num_buckets));
+    // First as if no event named a request of another bucket, which is nearly always so.
+    base::parallel_for(num_threads_, num_buckets,
+                       [&](int64_t bucket) { build_bucket(static_cast<int>(bucket), true); });
+    if (has_travellers()) rebuild_with_strays();
     DayReport report;
     report.day = ranges_.day;
-    for (const BucketReport& bucket : reports) report.counts.merge(bucket);
+    for (const BuiltBucket& bucket : built_) {
+      report.counts.merge(bucket.report);
+      report.storage.merge(bucket.storage);
+    }
     US_CHECK(report.counts.events.total() == report.counts.events.num_events,
              "an event of the day was lost or counted twice");
     report.click_rate_before = statistics_.click_rate();
     report.negatives_per_positive = negatives_per_positive(request_.options, statistics_.click_rate());
     list_missing_days(report);
-    report.storage = storage_;
     publish(report);
     return report;
   }
@@ -118,16 +120,49 @@ class DayBuild {
     return {request_.options.samples, request_.options, ranges_.day, statistics_days_, item_texts};
   }
 
-  UserSide work_on_users(const BucketLogs& logs, int bucket) const {
+  struct BuiltBucket {
+    BucketReport report;
+    StorageReport storage;
+    std::vector<StrayEvent> strays;        // of its events, as seen in the first pass
+    std::vector<uint64_t> request_hashes;  // of the ids of its requests
+  };
+
+  // Whether an event that its own bucket knows no request for may find one in any bucket.
+  bool has_travellers() const {
+    std::unordered_set<uint64_t> named;
+    for (const BuiltBucket& bucket : built_) {
+      for (const StrayEvent& stray : bucket.strays) named.insert(base::hash_bytes(stray.request_id, 0));
+    }
+    if (named.empty()) return false;
+    return std::any_of(built_.begin(), built_.end(), [&](const BuiltBucket& bucket) {
+      return std::any_of(bucket.request_hashes.begin(), bucket.request_hashes.end(),
+                         [&](uint64_t hash) { return named.contains(hash); });
+    });
+  }
+
+  // Builds again, with the events that belong to requests of other users, the buckets that have part in them.
+  void rebuild_with_strays() {
+    strays_ = find_strays(store_, request_.options, ranges_, num_threads_);
+    find_travelling_clicks();
+    std::set<int> buckets;
+    for (const StrayEvent& stray : strays_) {
+      if (stray.bucket >= 0) buckets.insert({stray.event_bucket, stray.bucket});
+    }
+    const std::vector<int> affected(buckets.begin(), buckets.end());
+    base::parallel_for(num_threads_, static_cast<int64_t>(affected.size()),
+                       [&](int64_t i) { build_bucket(affected[static_cast<size_t>(i)], false); });
+  }
+
+  UserSide work_on_users(const BucketLogs& logs, int bucket, const std::vector<StrayEvent>& strays) const {
     const Options& options = request_.options;
     UserSide side;
-    side.native = find_native(logs, options, ranges_, bucket, strays_);
+    side.native = find_native(logs, options, ranges_, bucket, strays);
     side.attribution = attribute(logs, options, ranges_, side.native, knowledge_);
     OwnQueries own_queries;
     if (options.searchify)
       own_queries = OwnQueries(options.samples, options, ranges_.day, statistics_days_, bucket);
     side.cross =
-        collect_cross_clicks(logs, options, ranges_, side.native, side.attribution, own_queries, strays_);
+        collect_cross_clicks(logs, options, ranges_, side.native, side.attribution, own_queries, strays);
     return side;
   }
 
@@ -146,7 +181,7 @@ class DayBuild {
       const auto slot = static_cast<size_t>(bucket);
       if (has_some[slot] == 0) return;
       const BucketLogs logs = load_bucket_logs(store_, ranges_, static_cast<int>(bucket));
-      UserSide side = work_on_users(logs, static_cast<int>(bucket));
+      UserSide side = work_on_users(logs, static_cast<int>(bucket), strays_);
       for (CrossClick& click : side.cross.clicks) {
         if (click.stray >= 0) found[slot].push_back(std::move(click));
       }
@@ -165,7 +200,7 @@ class DayBuild {
     for (CrossClick& click : cross.clicks) {
       if (click.stray < 0) clicks.push_back(std::move(click));
     }
-    if (travelling_[static_cast<size_t>(bucket)].empty()) return clicks;
+    if (travelling_.empty() || travelling_[static_cast<size_t>(bucket)].empty()) return clicks;
     const RequestIds ids(logs, ranges_.samples);
     for (CrossClick& click : travelling_[static_cast<size_t>(bucket)]) {
       click.request = request_of(logs, ids, strays_[static_cast<size_t>(click.stray)]);
@@ -174,35 +209,45 @@ class DayBuild {
     return clicks;
   }
 
-  BucketReport build_bucket(int bucket) {
+  void build_bucket(int bucket, bool is_first_pass) {
     const schema::LogSchema& schema = store_.schema();
     const Options& options = request_.options;
     const BucketLogs logs = load_bucket_logs(store_, ranges_, bucket);
     const EntityVersions users = load_users(store_, bucket);
-    UserSide side = work_on_users(logs, bucket);
+    BuiltBucket& built = built_[static_cast<size_t>(bucket)];
+    if (is_first_pass) {
+      built.strays = collect_strays(logs, options, ranges_, bucket);
+      for (const RequestRow& request : logs.requests)
+        built.request_hashes.push_back(base::hash_bytes(request.request_id, 0));
+    }
+    const std::vector<StrayEvent>& strays = is_first_pass ? built.strays : strays_;
+    UserSide side = work_on_users(logs, bucket, strays);
     EventCounts events = count_events(logs, ranges_, side.native, side.attribution, side.cross);
 
     Draft search = expose(logs, ranges_, schema.search_domain, side.native);
     add_unexposed(logs, options, schema.hash_seed, search);
     add_attributed(logs, options, side.attribution, search);
-    CrossStage cross = searchify(logs, options, ranges_, side.native, strays_, bucket,
-                                 arrived_clicks(logs, bucket, side.cross), knowledge_, *queries_);
+    CandidateItems candidate_items(logs, items_);
+    CrossStage cross =
+        searchify(logs, options, ranges_, side.native, strays, bucket,
+                  arrived_clicks(logs, bucket, side.cross), knowledge_, *queries_, candidate_items);
     events.merge(cross.events);
     const Draft draft = merge(logs, std::move(search), std::move(cross.draft));
-    if (!draft.rows.empty()) {
-      const Histories histories = build_histories(logs, options, request_.sequences, draft);
-      write(bucket,
-            Packer(schema, request_.sequences, logs, items_, users,
-                   static_cast<size_t>(request_.max_column_bytes)),
-            draft, histories);
-    }
-    BucketReport report = report_draft(draft, options, events);
-    report.cross = cross.counts;
-    return report;
+    const Histories histories = build_histories(logs, options, request_.sequences, draft);
+    built.storage = write(bucket,
+                          Packer(schema, request_.sequences, logs, items_, users, candidate_items,
+                                 static_cast<size_t>(request_.max_column_bytes)),
+                          draft, histories);
+    built.report = report_draft(draft, options, events);
+    built.report.cross = cross.counts;
   }
 
-  void write(int bucket, const Packer& packer, const Draft& draft, const Histories& histories) {
+  StorageReport write(int bucket, const Packer& packer, const Draft& draft, const Histories& histories) {
     const std::string folder = folder_of(ranges_.day, bucket);
+    if (draft.rows.empty()) {
+      publisher_.drop_file(folder);
+      return {};
+    }
     std::string path;
     {
       const std::scoped_lock lock(mutex_);
@@ -235,13 +280,14 @@ class DayBuild {
     const int64_t num_rows = writer.num_rows();
     writer.close();
     publisher_.add_file(folder, num_rows);
-    const std::scoped_lock lock(mutex_);
-    storage_.list_bytes += file_size(path);
+    StorageReport storage;
+    storage.list_bytes = file_size(path);
     if (flat) {
       const FlatSize::Bytes bytes = flat->finish();
-      storage_.flat_sorted_bytes += bytes.sorted;
-      storage_.flat_shuffled_bytes += bytes.shuffled;
+      storage.flat_sorted_bytes = bytes.sorted;
+      storage.flat_shuffled_bytes = bytes.shuffled;
     }
+    return storage;
   }
 
   void list_missing_days(DayReport& report) const {
@@ -313,8 +359,8 @@ class DayBuild {
   table::Publisher publisher_;
   std::vector<StrayEvent> strays_;
   std::vector<std::vector<CrossClick>> travelling_;  // by bucket of their request
+  std::vector<BuiltBucket> built_;
   std::mutex mutex_;
-  StorageReport storage_;
 };
 
 }  // namespace

@@ -64,8 +64,7 @@ EntityVersions EntityVersions::load(const std::string& file, const std::string& 
   return entities;
 }
 
-Ref EntityVersions::at(std::string_view id, int64_t ts_ms) const {
-  const int32_t number = ids_.find(id);
+Ref EntityVersions::at_number(int32_t number, int64_t ts_ms) const {
   if (number < 0) return Ref::none();
   const auto first = versions_.begin() + static_cast<std::ptrdiff_t>(offsets_[static_cast<size_t>(number)]);
   const auto last =

@@ -26,7 +26,10 @@ class EntityVersions {
                              const std::vector<std::string>& others = {});
 
   // The version valid at `ts_ms`: the latest with ts_ms ≤ it. Ref::none() if there is none.
-  Ref at(std::string_view id, int64_t ts_ms) const;
+  Ref at(std::string_view id, int64_t ts_ms) const { return at_number(number_of(id), ts_ms); }
+  // The same in two steps, for ids that are asked for again and again. −1: unknown.
+  int32_t number_of(std::string_view id) const { return ids_.find(id); }
+  Ref at_number(int32_t number, int64_t ts_ms) const;
   int64_t num_rows(int32_t table) const { return tables_[static_cast<size_t>(table)].num_rows(); }
   // The column `name` of every table that Refs count, null where a file lacks it.
   std::vector<const table::Column*> column(std::string_view name) const;

@@ -65,12 +65,12 @@ bool item_less(const Item& a, const Item& b) {
 
 Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
                const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
-               size_t max_column_bytes)
+               CandidateItems& candidate_items, size_t max_column_bytes)
     : schema_(schema),
       sequences_(sequences),
       logs_(logs),
-      items_(items),
       users_(users),
+      candidate_items_(candidate_items),
       max_column_bytes_(max_column_bytes) {
   std::vector<schema::DeclaredColumn> candidate = schema.candidate;
   std::vector<std::vector<const Column*>> context_columns(schema.context.size());
@@ -170,7 +170,7 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
     for (const Item& item : row_items) {
       origins.push_back(static_cast<int8_t>(item.origin));
       candidate_refs.push_back({request.table, request.begin + item.candidate});
-      item_refs.push_back(items_.at(item.item_id, request.ts_ms));
+      item_refs.push_back(candidate_items_.at(request, item.candidate));
       for (size_t task = 0; task < tasks.size(); ++task)
         tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task], draft.rows[row].zero_weight);
     }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "es3/candidate_items.h"
 #include "es3/draft.h"
 #include "es3/entity_versions.h"
 #include "es3/history.h"
@@ -27,7 +28,7 @@ class Packer {
   // store.
   Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
          const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
-         size_t max_column_bytes = kMaxColumnBytes);
+         CandidateItems& candidate_items, size_t max_column_bytes = kMaxColumnBytes);
 
   // Rows [first_row, last_row). Throws ColumnTooLarge if a string column would exceed max_column_bytes.
   table::Table pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const;
@@ -48,8 +49,8 @@ class Packer {
   const schema::LogSchema& schema_;
   const std::vector<schema::SequenceOptions>& sequences_;
   const BucketLogs& logs_;
-  const EntityVersions& items_;
   const EntityVersions& users_;
+  CandidateItems& candidate_items_;
   size_t max_column_bytes_;
   std::vector<const table::Column*> item_ids_;
   std::vector<const table::Column*> positions_;

@@ -45,6 +45,12 @@ void PositiveCounts::merge(const PositiveCounts& other) {
   }
 }
 
+void StorageReport::merge(const StorageReport& other) {
+  list_bytes += other.list_bytes;
+  flat_sorted_bytes += other.flat_sorted_bytes;
+  flat_shuffled_bytes += other.flat_shuffled_bytes;
+}
+
 void BucketReport::merge(const BucketReport& other) {
   if (ladder.empty()) {
     ladder = other.ladder;

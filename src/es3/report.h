@@ -63,6 +63,7 @@ struct StorageReport {
   int64_t list_bytes = 0;
   int64_t flat_sorted_bytes = 0;
   int64_t flat_shuffled_bytes = 0;
+  void merge(const StorageReport& other);
 };
 
 struct DayReport {

@@ -31,12 +31,14 @@ struct Positive {
 class Searchifier {
  public:
   Searchifier(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
-              const Knowledge& knowledge, const QueryIndex& queries, std::vector<CrossClick> clicks)
+              const Knowledge& knowledge, const QueryIndex& queries, CandidateItems& items,
+              std::vector<CrossClick> clicks)
       : logs_(logs),
         options_(options),
         ranges_(ranges),
         knowledge_(knowledge),
         queries_(queries),
+        items_(items),
         clicks_(std::move(clicks)),
         similarity_(knowledge.items),
         num_negatives_(negatives_per_positive(options, knowledge.statistics.click_rate())) {}
@@ -85,7 +87,7 @@ class Searchifier {
       Positive positive;
       positive.first_click = begin;
       positive.last_click = end;
-      const Ref version = knowledge_.items.at(logs_.item_id(g, clicks_[begin].candidate), g.ts_ms);
+      const Ref version = items_.at(g, clicks_[begin].candidate);
       find_negatives(g, clicks_[begin].request, version, positive.negatives);
       if (positive.negatives.empty()) {
         ++stage_.counts.no_negative;
@@ -125,10 +127,8 @@ class Searchifier {
     for (int32_t c = 0; c < g.num_candidates(); ++c) {
       if (!logs_.is_exposed(g, c) || std::binary_search(located_.begin(), located_.end(), Shown(request, c)))
         continue;
-      const std::string_view item_id = logs_.item_id(g, c);
-      const ItemSimilarity::Score score =
-          similarity_.of(knowledge_.items.at(item_id, g.ts_ms), options_.negative_similarity);
-      if (score.reaches) similar_.push_back({score.order, item_id, c});
+      const ItemSimilarity::Score score = similarity_.of(items_.at(g, c), options_.negative_similarity);
+      if (score.reaches) similar_.push_back({score.order, logs_.item_id(g, c), c});
     }
     const size_t count = std::min(similar_.size(), static_cast<size_t>(num_negatives_));
     std::partial_sort(similar_.begin(), similar_.begin() + static_cast<std::ptrdiff_t>(count), similar_.end(),
@@ -295,6 +295,7 @@ class Searchifier {
   const DayRanges& ranges_;
   const Knowledge& knowledge_;
   const QueryIndex& queries_;
+  CandidateItems& items_;
   std::vector<CrossClick> clicks_;
   ItemSimilarity similarity_;
   const int64_t num_negatives_;
@@ -334,9 +335,10 @@ int64_t negatives_per_positive(const Options& options, const std::optional<Click
 
 CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
                      const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket,
-                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries) {
+                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries,
+                     CandidateItems& items) {
   if (clicks.empty()) return {};
-  return Searchifier(logs, options, ranges, knowledge, queries, std::move(clicks))
+  return Searchifier(logs, options, ranges, knowledge, queries, items, std::move(clicks))
       .run(native, strays, bucket);
 }
 

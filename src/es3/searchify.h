@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "es3/candidate_items.h"
 #include "es3/cross_clicks.h"
 #include "es3/draft.h"
 #include "es3/query_index.h"
@@ -44,6 +45,7 @@ struct CrossStage {
 // `clicks`: of this bucket's requests of the day, with `request` set.
 CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
                      const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket,
-                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries);
+                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries,
+                     CandidateItems& items);
 
 }  // namespace uniscale::es3

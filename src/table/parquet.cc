@@ -2,6 +2,7 @@
 
 #include <arrow/api.h>
 #include <arrow/io/api.h>
+#include <arrow/memory_pool.h>
 #include <arrow/util/key_value_metadata.h>
 #include <fmt/format.h>
 #include <parquet/api/reader.h>
@@ -22,6 +23,10 @@
 
 namespace uniscale::table {
 namespace {
+
+// malloc's, not Arrow's own: a job that frees and fills the same megabytes again and again for bucket after
+// bucket would have the kernel clear fresh pages each time.
+arrow::MemoryPool* memory_pool() { return arrow::system_memory_pool(); }
 
 void require_ok(const arrow::Status& status, const std::string& path) {
   if (status.ok()) return;
@@ -92,7 +97,7 @@ struct ParquetReader::Impl {
   std::unique_ptr<parquet::arrow::FileReader> open(int64_t batch_rows) const {
     return guarded(path, [&] {
       auto file = value_of(arrow::io::ReadableFile::Open(path), path);
-      parquet::ReaderProperties properties = parquet::default_reader_properties();
+      parquet::ReaderProperties properties(memory_pool());
       // Pages are read through a small buffer instead of whole column chunks, so that memory stays bounded.
       if (batch_rows > 0) {
         properties.enable_buffered_stream();
@@ -105,7 +110,7 @@ struct ParquetReader::Impl {
       if (batch_rows > 0) arrow_properties.set_batch_size(batch_rows);
       parquet::arrow::FileReaderBuilder builder;
       require_ok(builder.Open(file, properties, footer), path);
-      builder.properties(arrow_properties);
+      builder.memory_pool(memory_pool())->properties(arrow_properties);
       return value_of(builder.Build(), path);
     });
   }
@@ -192,6 +197,7 @@ struct ParquetWriter::Impl {
   void open(const std::shared_ptr<arrow::Schema>& first) {
     schema = first;
     parquet::WriterProperties::Builder properties;
+    properties.memory_pool(memory_pool());
     properties.version(parquet::ParquetVersion::PARQUET_2_6)->created_by("uniscale");
     if (options.codec == "zstd") {
       properties.compression(parquet::Compression::ZSTD)->compression_level(options.compression_level);
@@ -209,10 +215,9 @@ struct ParquetWriter::Impl {
       }
     }
     properties.max_row_group_length(std::numeric_limits<int64_t>::max());
-    writer = value_of(
-        parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), file, properties.build(),
-                                         parquet::ArrowWriterProperties::Builder().build()),
-        path);
+    writer = value_of(parquet::arrow::FileWriter::Open(*schema, memory_pool(), file, properties.build(),
+                                                       parquet::ArrowWriterProperties::Builder().build()),
+                      path);
     if (!options.metadata.empty()) {
       std::vector<std::string> keys, values;
       for (const auto& [key, value] : options.metadata) {

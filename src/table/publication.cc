@@ -110,7 +110,15 @@ void Publisher::add_file(const std::string& folder, int64_t num_rows) {
   file.num_bytes = static_cast<int64_t>(fs::file_size(path));
   file.hash = base::content_hash_of_file(path);
   const std::scoped_lock lock(impl_->mutex);
+  std::erase_if(impl_->files, [&](const PublishedFile& other) { return other.path == file.path; });
   impl_->files.push_back(std::move(file));
+}
+
+void Publisher::drop_file(const std::string& folder) {
+  const std::string path = impl_->relative(folder);
+  const std::scoped_lock lock(impl_->mutex);
+  if (std::erase_if(impl_->files, [&](const PublishedFile& other) { return other.path == path; }) > 0)
+    remove_quietly(impl_->store + "/" + path);
 }
 
 void Publisher::publish(json::Value body) {

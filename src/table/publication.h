@@ -42,8 +42,10 @@ class Publisher {
   int64_t generation() const;
   // Absolute path to write to: `<store>/<folder>/part-<generation>.parquet`; makes the folder.
   std::string data_path(const std::string& folder);
-  // The file at data_path(folder) is complete; hashes it.
+  // The file at data_path(folder) is complete; hashes it. Given twice, the last counts.
   void add_file(const std::string& folder, int64_t num_rows);
+  // Takes the file at data_path(folder) back, if it was added.
+  void drop_file(const std::string& folder);
   // Syncs, swaps the manifest, removes the part's older files.
   void publish(json::Value body);
 
