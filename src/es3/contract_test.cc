@@ -142,6 +142,12 @@ TEST_F(Es3Contract, NullTimesAreRefused) {
   rows.add("user_id", strings({"u1", "u1"}));
   rows.add("ts_ms", table::make_int64s({kDay.begin_ms(), 0}, {1, 0}));
   rows.add("query", strings({"coat", "coat"}));
+  std::vector<table::Column> fields;
+  fields.push_back(strings({}));
+  fields.push_back(table::make_int32s({}));
+  fields.push_back(table::make_floats({}));
+  rows.add("candidates", table::make_list({0, 0, 0}, table::make_struct({"item_id", "position", "score"},
+                                                                        std::move(fields), 0)));
   overwrite(requests_file(), rows);
   EXPECT_EQ(error_of([&] { build(request_); }),
             requests_file() + ": ts_ms: expected no nulls, got one in row 1");

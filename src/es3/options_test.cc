@@ -103,7 +103,9 @@ TEST(Es3Options, DefaultsAreThoseOfTheRules) {
 // es3.md §8 for 2026-03-10 with the default windows.
 TEST(Es3DayRanges, ReadsWhatTheRulesState) {
   const base::Day day = *base::parse_day("2026-03-10");
-  const DayRanges ranges = ranges_of({}, day);
+  Options options;
+  options.attribution = options.searchify = false;
+  const DayRanges ranges = ranges_of(options, day);
   EXPECT_EQ(base::format_iso_time(ranges.requests.begin_ms), "2026-03-07T00:00:00.000Z");
   EXPECT_EQ(base::format_iso_time(ranges.requests.end_ms), "2026-03-14T00:30:05.000Z");
   EXPECT_EQ(base::format_iso_time(ranges.labels.begin_ms), "2026-03-09T23:59:55.000Z");
@@ -111,10 +113,19 @@ TEST(Es3DayRanges, ReadsWhatTheRulesState) {
   EXPECT_EQ(base::format_iso_time(ranges.events.begin_ms), "2025-12-10T00:00:00.000Z");
   EXPECT_EQ(base::format_day(ranges.first_day), "2025-12-10");
   EXPECT_EQ(base::format_day(ranges.final_day), "2026-03-14");
-  Options short_lookback;
-  short_lookback.history_lookback = base::Duration{base::kHourMs};
-  EXPECT_EQ(base::format_iso_time(ranges_of(short_lookback, day).events.begin_ms),
-            "2026-03-06T23:59:55.000Z");
+  options.history_lookback = base::Duration{base::kHourMs};
+  EXPECT_EQ(base::format_iso_time(ranges_of(options, day).events.begin_ms), "2026-03-06T23:59:55.000Z");
+}
+
+// The native labels of every request that an event of [D − skew, D + 1d + W) may be credited to.
+TEST(Es3DayRanges, StagesReachFurtherBack) {
+  const DayRanges ranges = ranges_of({}, *base::parse_day("2026-03-10"));
+  EXPECT_EQ(base::format_iso_time(ranges.attributed.begin_ms), "2026-03-09T23:59:55.000Z");
+  EXPECT_EQ(base::format_iso_time(ranges.attributed.end_ms), "2026-03-14T00:00:00.000Z");
+  EXPECT_EQ(base::format_iso_time(ranges.requests.begin_ms), "2026-03-06T23:59:55.000Z");
+  EXPECT_EQ(ranges.labelled.begin_ms, ranges.requests.begin_ms);
+  EXPECT_EQ(ranges.labelled.end_ms, ranges.requests.end_ms);
+  EXPECT_EQ(base::format_iso_time(ranges.labels.begin_ms), "2026-03-06T23:59:50.000Z");
 }
 
 }  // namespace
