@@ -7,7 +7,7 @@ export TORCH PIP_ARGS
 PYTHON := $(VENV)/bin/python
 CMAKE_FLAGS = -G Ninja -DUS_VENV=$(abspath $(VENV))
 
-.PHONY: help setup build demo test test-fast oracle sanitize e2e lint format bench docs clean
+.PHONY: help setup build demo test test-fast oracle sanitize lint format bench docs clean
 help:
 	@echo "make demo     synthetic logs -> samples -> trained model -> evaluation -> running server"
 	@echo "make test     set up, build, all tests, sanitizers, guards"
@@ -55,8 +55,9 @@ format: setup
 docs: build
 	$(BUILD)/uniscale config --reference > docs/configuration.md
 
-bench: $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
-bench-%: build
+BENCHES := $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
+bench: $(BENCHES)
+$(BENCHES): bench-%: build
 	$(BUILD)/bench_$*
 
 clean:

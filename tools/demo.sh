@@ -1,29 +1,30 @@
 #!/usr/bin/env bash
 # The whole thread on synthetic logs: marketplace -> samples -> training -> evaluation -> server -> one ranked request.
-# usage: tools/demo.sh [build folder] [output folder]
+# usage: tools/demo.sh [build folder] [output folder] [flags for every verb, such as --set synth.num_users=300]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
 out=${2:-demo}
+shift $(($# < 2 ? $# : 2))
 config=examples/synth/run.toml
 us="$build/uniscale"
 
 step() { printf '\n== %s\n' "$*"; }
 
 mkdir -p "$out"
-set_out=(--set "synth.store=$out/store" --set "es3.store=$out/store" --set "es3.samples=$out/samples"
+flags=(--set "synth.store=$out/store" --set "es3.store=$out/store" --set "es3.samples=$out/samples"
          --set "dataset.samples=$out/samples" --set "train.store=$out/store" --set "train.output=$out/train"
-         --set "train.repository=$out/models")
+         --set "train.repository=$out/models" "$@")
 
 step "1/5 synth: a marketplace writes its logs to $out/store"
-"$us" synth --config $config "${set_out[@]}"
+"$us" synth --config $config "${flags[@]}"
 step "2/5 samples: logs become list-wise training samples in $out/samples"
-"$us" samples --config $config "${set_out[@]}"
+"$us" samples --config $config "${flags[@]}"
 step "3/5 train: the first days, in time order; exports a bundle to $out/models"
 rm -rf "$out/train"
-"$us" train --config $config "${set_out[@]}"
+"$us" train --config $config "${flags[@]}"
 step "4/5 eval: the day after, search requests, exposed candidates, native labels"
-"$us" eval --config $config "${set_out[@]}" --model "$out/models/main" --json "$out/eval.json"
+"$us" eval --config $config "${flags[@]}" --model "$out/models/main" --json "$out/eval.json"
 step "5/5 serve: load the bundle, replay its golden requests, rank one request"
 "$us" serve --repository "$out/models" --port 0 --metrics-port 0 --port-file "$out/ports" 2> "$out/server.log" &
 server=$!

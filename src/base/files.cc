@@ -2,14 +2,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "base/error.h"
 
@@ -90,6 +93,27 @@ void write_file_atomically(const std::string& path, std::string_view content) {
   ::close(fd);
   if (synced != 0) throw_io(aside, "sync failed");
   rename_durably(aside, path);
+}
+
+bool process_lives(int64_t pid) {
+  if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return false;
+  return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
+}
+
+void remove_leftovers(const std::string& folder) {
+  constexpr std::string_view kEnd = ".tmp";
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with('.') || !name.ends_with(kEnd)) continue;
+    const std::string stem = name.substr(0, name.size() - kEnd.size());
+    const size_t dot = stem.rfind('.');
+    int64_t pid = 0;
+    const char* end = stem.data() + stem.size();
+    const auto parsed = std::from_chars(stem.data() + dot + 1, end, pid);
+    if (dot == 0 || parsed.ec != std::errc() || parsed.ptr != end || process_lives(pid)) continue;
+    fs::remove(entry.path(), error);
+  }
 }
 
 std::vector<std::string> list_files(const std::string& folder, std::string_view suffix) {

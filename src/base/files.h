@@ -17,6 +17,10 @@ bool file_exists(const std::string& path);
 void make_directories(const std::string& path);
 // Writes `content` aside, syncs, renames over `path`, syncs the folder. Throws IoError.
 void write_file_atomically(const std::string& path, std::string_view content);
+// Removes from `folder` what write_file_atomically left there in processes that live no more.
+void remove_leftovers(const std::string& folder);
+// True if a process of this number lives (it may be another one than the number once meant).
+bool process_lives(int64_t pid);
 // fsync of a file or folder that already stands.
 void sync_path(const std::string& path);
 // rename(2) and sync of the target's folder.

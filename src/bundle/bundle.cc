@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -22,7 +23,8 @@ constexpr std::string_view kManifest = "manifest.json";
 std::optional<int64_t> parse_version(std::string_view text) {
   int64_t version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (error != std::errc() || end != text.data() + text.size() || version <= 0 || text.front() == '0')
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || version <= 0 ||
+      text.front() == '0')
     return std::nullopt;
   return version;
 }
@@ -32,13 +34,44 @@ void require_model_name(const std::string& model) {
              fmt::format("model name: expected [A-Za-z0-9][A-Za-z0-9._-]{{0,63}}, got \"{}\"", model));
 }
 
-int64_t next_version(const std::string& folder) {
-  int64_t latest = 0;
+// The folder `.aside-<version>-<pid>` of a version that is being written.
+struct Reservation {
+  int64_t version = 0;
+  int64_t pid = 0;
+};
+
+std::optional<Reservation> parse_reservation(std::string_view name) {
+  constexpr std::string_view kPrefix = ".aside-";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  const size_t dash = name.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto version = parse_version(name.substr(0, dash)), pid = parse_version(name.substr(dash + 1));
+  if (!version || !pid) return std::nullopt;
+  return Reservation{*version, *pid};
+}
+
+// What killed writers left behind. The caller holds the folder's lock.
+void sweep(const std::string& folder) {
+  std::vector<fs::path> dead;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (const auto version = parse_version(entry.path().filename().string()))
-      latest = std::max(latest, *version);
+    const auto reserved = parse_reservation(entry.path().filename().string());
+    if (reserved && !base::process_lives(reserved->pid)) dead.push_back(entry.path());
   }
-  return latest + 1;
+  std::error_code error;
+  for (const fs::path& path : dead) fs::remove_all(path, error);
+  base::remove_leftovers(folder);
+}
+
+// Versions that stand or are being written.
+std::set<int64_t> taken_versions(const std::string& folder) {
+  std::set<int64_t> taken;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (const auto version = parse_version(name)) taken.insert(*version);
+    if (const auto reserved = parse_reservation(name)) taken.insert(reserved->version);
+  }
+  return taken;
 }
 
 }  // namespace
@@ -58,13 +91,13 @@ BundleWriter::BundleWriter(const std::string& repository, const std::string& mod
   require_model_name(model);
   US_REQUIRE(version >= 0, fmt::format("version: expected a positive number, got {}", version));
   const std::string folder = repository + "/" + model;
-  base::make_directories(folder);
-  if (version_ == 0) version_ = next_version(folder);
-  US_REQUIRE(!base::file_exists(fmt::format("{}/{}", folder, version_)),
-             fmt::format("{}/{}: this version exists already", folder, version_));
+  const base::FolderLock lock(folder);
+  sweep(folder);
+  const std::set<int64_t> taken = taken_versions(folder);
+  if (version_ == 0) version_ = taken.empty() ? 1 : *taken.rbegin() + 1;
+  US_REQUIRE(!taken.contains(version_),
+             fmt::format("{}/{}: this version exists already, or is being written", folder, version_));
   aside_ = fmt::format("{}/.aside-{}-{}", folder, version_, ::getpid());
-  std::error_code error;
-  fs::remove_all(aside_, error);
   base::make_directories(aside_);
 }
 
@@ -105,15 +138,7 @@ std::string BundleWriter::publish(const Manifest& manifest) {
   const std::string target = fmt::format("{}/{}", folder, version_);
   base::rename_durably(aside_, target);
   base::write_file_atomically(folder + "/CURRENT", fmt::format("{}\n", version_));
-  // What killed writers left behind; our lock keeps live ones that publish now,
-  // and each has its own process number.
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(".aside-")) continue;
-    const auto pid = parse_version(name.substr(name.rfind('-') + 1));
-    std::error_code error;
-    if (pid && !fs::exists(fmt::format("/proc/{}", *pid), error)) fs::remove_all(entry.path(), error);
-  }
+  sweep(folder);
   return target;
 }
 

@@ -2,7 +2,8 @@
 //   <repo>/<model>/<version>/{manifest.json, config.toml, feature_spec.json, weights.safetensors,
 //   items.table, users.table,
 //                             golden.jsonl}     <repo>/<model>/CURRENT
-// Publishing: write aside, sync files and folder, rename, sync the parent, flip CURRENT by rename.
+// Publishing: write aside, sync files and folder, rename, sync the parent, flip CURRENT by rename. CURRENT
+// names the version published last.
 #pragma once
 
 #include <cstdint>
@@ -30,10 +31,13 @@ struct Manifest {
   json::Value training;  // provenance: sample fingerprints, step, metrics
 };
 
-// Files that the caller writes into `aside()` before `publish`.
+// Files that the caller writes into `aside()` before `publish`. A version belongs to one writer from its
+// construction on: `aside()` reserves the number, so that writers of one model, also in other processes,
+// never meet.
 class BundleWriter {
  public:
-  // `version` 0: the next free number. Throws UserError on a bad model name or an existing version.
+  // `version` 0: the next free number. Throws UserError on a bad model name or a version that exists or is
+  // being written.
   BundleWriter(const std::string& repository, const std::string& model, int64_t version);
   ~BundleWriter();
   BundleWriter(const BundleWriter&) = delete;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -242,22 +243,71 @@ TEST_F(Bundles, ChangedContentPathsAndLinksAreRefused) {
 
 TEST_F(Bundles, AKillLeavesCurrentAtAWholeVersion) {
   publish(folder_, std::string(50'000, 'a'));
-  for (int i = 0; i < 15; ++i) {
+  base::RandomStream random(3, 1);
+  for (int i = 0; i < 100; ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
       for (;;) publish(folder_, std::string(50'000, 'b'));
     }
-    ::usleep(static_cast<useconds_t>(3000 + 1300 * i));
+    ::usleep(static_cast<useconds_t>(200 + random.below(8000)));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     const auto version = current_version(folder_, "main");
     ASSERT_TRUE(version.has_value());
     EXPECT_NO_THROW(Bundle::open(folder_ + "/main/" + std::to_string(*version)));
   }
+  // What writers and the flip of CURRENT leave when they are killed at the worst moment.
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  std::ofstream(folder_ + "/main/.CURRENT." + std::to_string(gone) + ".tmp") << "1";
+  base::make_directories(folder_ + "/main/.aside-77-" + std::to_string(gone));
   publish(folder_, "last");
   for (const auto& entry : fs::directory_iterator(folder_ + "/main")) {
-    EXPECT_FALSE(entry.path().filename().string().starts_with(".aside")) << entry.path();
+    const std::string name = entry.path().filename().string();
+    EXPECT_TRUE(!name.starts_with('.') || name == ".lock") << name;
   }
+}
+
+TEST_F(Bundles, WritersOfOneModelNeverMeet) {
+  constexpr int kWriters = 4, kBundles = 6;
+  std::vector<pid_t> children;
+  for (int w = 0; w < kWriters; ++w) {
+    children.push_back(::fork());
+    if (children.back() != 0) continue;
+    int failed = 0;
+    for (int i = 0; i < kBundles; ++i) {
+      try {
+        const std::string content = std::to_string(w) + "-" + std::to_string(i);
+        const std::string directory = publish(folder_, content);
+        failed += base::read_file(directory + "/weights.safetensors") == content ? 0 : 1;
+      } catch (const std::exception&) {
+        ++failed;
+      }
+    }
+    ::_exit(failed);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  std::set<std::string> contents;
+  for (int version = 1; version <= kWriters * kBundles; ++version) {
+    const Bundle bundle = Bundle::open(folder_ + "/main/" + std::to_string(version));
+    contents.insert(base::read_file(*bundle.file("weights.safetensors")));
+  }
+  EXPECT_EQ(contents.size(), static_cast<size_t>(kWriters * kBundles));
+}
+
+TEST_F(Bundles, AVersionBeingWrittenIsTaken) {
+  const BundleWriter first(folder_, "main", 0);
+  const BundleWriter second(folder_, "main", 0);
+  EXPECT_EQ(first.version(), 1);
+  EXPECT_EQ(second.version(), 2);
+  EXPECT_THAT(
+      [&] { BundleWriter third(folder_, "main", 2); },
+      ThrowsMessage<base::UserError>(HasSubstr("main/2: this version exists already, or is being written")));
 }
 
 }  // namespace

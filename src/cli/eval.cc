@@ -7,96 +7,41 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/threads.h"
-#include "bundle/bundle.h"
 #include "cli/commands.h"
-#include "cli/run_config.h"
+#include "cli/model_eval.h"
 #include "cli/score_file.h"
-#include "eval/report.h"
-#include "runtime/ranker.h"
-#include "train/evaluate.h"
 
 namespace uniscale::cli {
-namespace {
 
-struct Flags {
-  CommonOptions common;
-  std::string scores, against, model, from, to, json, as, as_group = "user";
-  std::vector<int> ks = {1, 5, 10};
-  int64_t resamples = 200;
-  int64_t seed = 1;
-};
-
-void print(const std::string& title, const eval::Report& report, json::Value& all) {
+void print_report(const std::string& title, const eval::Report& report, json::Value& all) {
   fmt::print("{}\n", eval::table(report, title));
   all[title] = eval::to_json(report);
 }
 
-// All rows, then each domain and origin.
-void print_with_breakdown(const std::string& title, const eval::Input& input, const eval::Options& options,
-                          json::Value& all) {
-  print(title, eval::evaluate(input, options), all);
+void print_breakdown(const std::string& title, const eval::Input& input, const eval::Options& options,
+                     json::Value& all) {
   for (const auto& [name, part] : eval::breakdown(input))
-    print(title + ", " + name, eval::evaluate(part, options), all);
+    print_report(title + ", " + name, eval::evaluate(part, options), all);
 }
 
-void evaluate_scores(const Flags& flags, const eval::Options& options, json::Value& all) {
+namespace {
+
+void evaluate_scores(const EvalFlags& flags, const eval::Options& options, json::Value& all) {
   const eval::Input input = read_score_file(flags.scores);
-  print_with_breakdown(flags.scores, input, options, all);
+  print_report(flags.scores, eval::evaluate(input, options), all);
+  print_breakdown(flags.scores, input, options, all);
   if (flags.against.empty()) return;
   const eval::Input other = read_score_file(flags.against);
   require_same_rows(input, other, flags.against);
-  print(flags.against, eval::evaluate(other, options), all);
-  print(fmt::format("{} minus {}", flags.scores, flags.against), eval::compare(input, other.scores, options),
-        all);
-}
-
-// A version directory, or a model's folder with CURRENT.
-std::string bundle_folder(const std::string& path) {
-  if (base::file_exists(path + "/manifest.json")) return path;
-  US_REQUIRE(base::file_exists(path + "/CURRENT"),
-             fmt::format("{}: neither a bundle (manifest.json) nor a model (CURRENT)", path));
-  std::string version = base::read_file(path + "/CURRENT", 64);
-  while (!version.empty() && version.back() == '\n') version.pop_back();
-  US_REQUIRE(base::is_plain_name(version), path + "/CURRENT: not a version");
-  return path + "/" + version;
-}
-
-void evaluate_model(const Flags& flags, const eval::Options& options, json::Value& all) {
-  const RunConfig config = load_run_config(flags.common);
-  const bundle::Bundle bundle = bundle::Bundle::open(bundle_folder(flags.model));
-  const auto ranker = runtime::load_ranker(bundle);
-  runtime::Workspace workspace;
-  runtime::Scores scores;
-  dataset::Options samples = config.dataset;
-  samples.from = !flags.from.empty() ? flags.from : config.train.eval_from;
-  samples.to =
-      !flags.to.empty() ? flags.to : (!config.train.eval_to.empty() ? config.train.eval_to : samples.from);
-  US_REQUIRE(!samples.from.empty(),
-             "which days? expected --from (and --to), or train.eval_from in the configuration");
-  const auto rows =
-      train::score_samples(train::evaluation_set(samples, ranker->spec().search_domain()), ranker->spec(),
-                           ranker->heads(), [&](const feature::RequestBatch& batch) {
-                             ranker->score(batch, workspace, scores);
-                             return scores.heads;
-                           });
-  // The sample reader gives a request without a user its own key.
-  std::vector<uint64_t> users = rows.user_key;
-  for (size_t i = 0; i < users.size(); ++i) {
-    if (users[i] == rows.request_key[i]) users[i] = eval::kNoUser;
-  }
-  for (size_t t = 0; t < rows.tasks.size(); ++t) {
-    const eval::Input input{
-        .scores = rows.scores[t], .labels = rows.labels[t], .users = users, .requests = rows.request_key};
-    print(fmt::format("{} of {} {}, {} … {}: search domain, exposed, native labels", rows.tasks[t],
-                      bundle.manifest().model, bundle.manifest().version, samples.from, samples.to),
-          eval::evaluate(input, options), all);
-  }
+  print_report(flags.against, eval::evaluate(other, options), all);
+  print_report(fmt::format("{} minus {}", flags.scores, flags.against),
+               eval::compare(input, other.scores, options), all);
 }
 
 }  // namespace
 
 void add_eval(CLI::App& app) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<EvalFlags>();
   CLI::App* command = app.add_subcommand(
       "eval",
       "Exact metrics with intervals, of a score file or of a model on a sample set (docs/metrics.md)");
@@ -111,6 +56,15 @@ void add_eval(CLI::App& app) {
   command
       ->add_option("--model", flags->model,
                    "Bundle: a version directory, or a model's folder in a repository")
+      ->excludes(scores);
+  command
+      ->add_flag("--breakdown", flags->breakdown,
+                 "With --model: also the whole sample set of these days, by domain and by origin")
+      ->excludes(scores);
+  command
+      ->add_option("--truth", flags->truth,
+                   "With --model: store that `uniscale synth` wrote; adds auc@truth over every candidate of "
+                   "the sample set")
       ->excludes(scores);
   command->add_option("--from", flags->from, "First day evaluated; else train.eval_from");
   command->add_option("--to", flags->to, "Last day evaluated; else train.eval_to");

@@ -263,8 +263,9 @@ struct Binding {
   void* target;
 };
 
-// Reads `path` (empty: no file), applies `--set a.b=c` overrides in order, binds all sections, reports
-// unknown sections and keys with the nearest known name. Throws UserError listing every problem.
+// Reads `path` (empty: no file), applies `--set a.b=c` and `--set a[0].b=c` overrides in order, binds all
+// sections, reports unknown sections and keys with the nearest known name. Throws UserError listing every
+// problem.
 void load(const std::string& path, const std::vector<std::string>& overrides,
           const std::vector<Binding>& bindings);
 // The same for text held in a bundle or manifest; `where` names it in errors.

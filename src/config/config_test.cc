@@ -187,6 +187,43 @@ TEST(Config, EveryTypeSaysWhatItWanted) {
   EXPECT_EQ(error_of("cap = 1", {"sample.cap.x=1"}), "--set sample.cap.x=1: sample.cap is not a table");
 }
 
+TEST(Config, OverridesReachElementsOfArrays) {
+  Bound b;
+  const std::string text = "[[item]]\nname = \"first\"\n[[item]]\nname = \"second\"\n";
+  b.load(text, {"item[1].size=7", "item[0].name=renamed", "item[2].name=third", "item[2].size=3"});
+  ASSERT_EQ(b.items.size(), 3U);
+  EXPECT_EQ(b.items[0].name, "renamed");
+  EXPECT_EQ(b.items[1].name, "second");
+  EXPECT_EQ(b.items[1].size, 7);
+  EXPECT_EQ(b.items[2].name, "third");
+  EXPECT_EQ(b.items[2].size, 3);
+  b.load("", {"item[0].name=alone"});
+  ASSERT_EQ(b.items.size(), 1U);
+  EXPECT_EQ(b.items[0].name, "alone");
+}
+
+TEST(Config, OverridesOfArraysSayWhatTheyMiss) {
+  const auto error_of = [&](const std::string& set) {
+    Bound b;
+    try {
+      b.load("[[item]]\nname = \"first\"\n[sample]\ncap = 1\n", {set});
+    } catch (const base::UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(error_of("item[2].size=1"),
+            "--set item[2].size=1: item has 1 elements, so expected an index up to 1");
+  EXPECT_EQ(error_of("item.size=1"), "--set item.size=1: item is not a table");
+  EXPECT_EQ(error_of("sample[0].cap=1"), "--set sample[0].cap=1: sample is not an array");
+  EXPECT_EQ(error_of("item[1].sise=1"),
+            "--set item[1].sise: unknown key; did you mean \"size\"?\n"
+            "--set item[1].name: missing; expected a string");
+  for (const char* set : {"item[x].size=1", "item[0.size=1", "item[-1].size=1", "[0].size=1", "item..size=1",
+                          "item[0]x.size=1", "item.=1"})
+    EXPECT_THAT(error_of(set), HasSubstr(": expected a key like a.b or a[0].b, got \"")) << set;
+}
+
 TEST(Config, WithoutAFileDefaultsStand) {
   Bound b;
   load("", {}, b.bindings());

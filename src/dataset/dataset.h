@@ -28,6 +28,8 @@ struct Options {
   int64_t seed = 1;
   int64_t batch_candidates = 2048;
   int64_t threads = 0;  // reader threads; 0: all CPUs
+  // Not a key of the section: fill RequestBatch::item_key, for joins with the truth of a synthetic world.
+  bool item_keys = false;
 };
 const config::Section<Options>& section();
 

@@ -251,7 +251,7 @@ void append_ids(const feature::IdColumn& from, int64_t begin, int64_t end, featu
 
 }  // namespace
 
-Filters::Filters(const Options& options) : domains(options.domains) {
+Filters::Filters(const Options& options) : domains(options.domains), item_keys(options.item_keys) {
   for (size_t i = 0; i < 4; ++i) {
     origin[i] = options.origins.empty() || std::find(options.origins.begin(), options.origins.end(),
                                                      schema::kOriginNames[i]) != options.origins.end();
@@ -280,6 +280,7 @@ RowGroup read_row_group(const table::ParquetReader& reader, const std::string& p
                         const feature::FeatureSpec& spec, const Filters& filters) {
   std::set<std::string> columns(kFixedColumns.begin(), kFixedColumns.end());
   for (const Feature& feature : spec.features()) columns.insert(path_of(feature));
+  if (filters.item_keys) columns.insert("items.item_id");
   const table::Table table = reader.read_row_group(row_group, {columns.begin(), columns.end()});
   RowGroup group;
   RequestBatch& batch = group.batch;
@@ -319,6 +320,12 @@ RowGroup read_row_group(const table::ParquetReader& reader, const std::string& p
     batch.user_key.push_back(user_id.is_valid(r) ? base::stable_hash(0, user_id.string(r)) : request_key);
     if (kept) add_ranges(origins, items.list_begin(r), items.list_end(r), filters, group);
     group.range_offsets.push_back(static_cast<int32_t>(group.ranges.size()));
+  }
+  if (filters.item_keys) {
+    const Column& item_id = require_path(table, "items.item_id", path);
+    US_REQUIRE(item_id.type() == Type::String, path + ": column items.item_id: expected string");
+    for (int64_t i = 0; i < item_id.length(); ++i)
+      batch.item_key.push_back(base::stable_hash(0, item_id.string(i)));
   }
   read_labels(table, filters, path, batch);
   for (const Feature& feature : spec.features()) encode_feature(table, feature, spec, path, batch);
@@ -367,6 +374,7 @@ void clear_batch(const feature::FeatureSpec& spec, RequestBatch& out) {
   }
   out.origin.clear();
   out.position.clear();
+  out.item_key.clear();
   out.request_weight.clear();
   out.user_key.clear();
   out.request_key.clear();
@@ -388,6 +396,7 @@ void append_request(const RowGroup& group, int64_t row, const feature::FeatureSp
   for (auto range = first; range != last; ++range) {
     append_range(in.origin, range->begin, range->end, 1, out.origin);
     append_range(in.position, range->begin, range->end, 1, out.position);
+    if (!in.item_key.empty()) append_range(in.item_key, range->begin, range->end, 1, out.item_key);
     for (size_t t = 0; t < schema::kNumTasks; ++t) {
       append_range(in.tasks[t].label, range->begin, range->end, 1, out.tasks[t].label);
       append_range(in.tasks[t].weight, range->begin, range->end, 1, out.tasks[t].weight);

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -13,11 +16,13 @@ namespace uniscale::eval {
 namespace {
 
 constexpr const char* kOneClass = "one class only";
+// Up to here comparing each with each is cheaper than sorting.
+constexpr size_t kFewKeys = 24;
 
 Metric no_value(std::string reason) { return {.reason = std::move(reason)}; }
 
 // Twice the number of (positive, negative) pairs in the right order, a tie counting half; both sorted rising.
-int64_t twice_ordered_pairs(const std::vector<uint32_t>& positives, const std::vector<uint32_t>& negatives) {
+int64_t twice_ordered_pairs(std::span<const uint32_t> positives, std::span<const uint32_t> negatives) {
   int64_t sum = 0;
   size_t below = 0, upto = 0;
   for (uint32_t key : positives) {
@@ -39,10 +44,39 @@ std::vector<uint32_t> sorted_rows(size_t n, Less less) {
   return rows;
 }
 
+// The same number of unsorted keys, for few positives or few negatives: each against each. Four sums a pass
+// are one vector register.
+int64_t twice_ordered_pairs_of_few(std::span<const uint32_t> positives, std::span<const uint32_t> negatives) {
+  const bool is_swapped = negatives.size() < positives.size();
+  const std::span<const uint32_t> few = is_swapped ? negatives : positives;
+  const std::span<const uint32_t> many = is_swapped ? positives : negatives;
+  // Signed comparisons are what the vector units have.
+  const auto order = [](uint32_t key) { return static_cast<int32_t>(key ^ 0x80000000U); };
+  int64_t below = 0;  // 2 × (many < few) + (many = few)
+  for (const uint32_t one : few) {
+    const int32_t x = order(one);
+    std::array<int32_t, 4> sums{};
+    size_t i = 0;
+    for (; i + 4 <= many.size(); i += 4) {
+      for (size_t k = 0; k < 4; ++k) {
+        const int32_t y = order(many[i + k]);
+        sums[k] += static_cast<int32_t>(y < x) + static_cast<int32_t>(y <= x);
+      }
+    }
+    for (; i < many.size(); ++i) {
+      const int32_t y = order(many[i]);
+      sums[0] += static_cast<int32_t>(y < x) + static_cast<int32_t>(y <= x);
+    }
+    below += int64_t{sums[0]} + sums[1] + sums[2] + sums[3];
+  }
+  const auto pairs = static_cast<int64_t>(few.size()) * static_cast<int64_t>(many.size());
+  return is_swapped ? 2 * pairs - below : below;
+}
+
 // Dense numbers for group keys in order of first appearance: open addressing, grows by doubling.
 class GroupIndex {
  public:
-  GroupIndex() : slots_(1 << 12, 0) {}
+  GroupIndex() : slots_(1 << 10, 0) {}
   uint32_t operator()(uint64_t key) {
     if (!keys_.empty() && keys_[last_] == key) return last_;  // logs come in runs of a group
     if (2 * keys_.size() >= slots_.size()) grow();
@@ -56,6 +90,12 @@ class GroupIndex {
     return last_;
   }
   const std::vector<uint64_t>& keys() const { return keys_; }
+  // Keeps the memory.
+  void clear() {
+    std::fill(slots_.begin(), slots_.end(), 0);
+    keys_.clear();
+    last_ = 0;
+  }
 
  private:
   void grow() {
@@ -69,6 +109,77 @@ class GroupIndex {
   std::vector<uint32_t> slots_;
   std::vector<uint64_t> keys_;
   uint32_t last_ = 0;
+};
+
+// Rows scattered into parts by the upper bits of their group's hash, inside a part the positives first. A
+// part with its groups fits into the second-level cache, where the random access of grouping is cheap.
+class GroupParts {
+ public:
+  GroupParts(std::span<const float> scores, std::span<const uint8_t> labels, std::span<const uint64_t> groups)
+      : groups_(std::make_unique_for_overwrite<uint64_t[]>(scores.size())),
+        keys_(std::make_unique_for_overwrite<uint32_t[]>(scores.size())) {
+    int bits = 0;
+    while (bits < kMaxBits && (scores.size() >> bits) > kRowsOfPart) ++bits;
+    const auto place = [&](size_t i) {
+      const uint64_t part = bits == 0 ? 0 : base::mix64(groups[i]) >> (64 - bits);
+      return static_cast<size_t>(2 * part + (labels[i] != 0 ? 0 : 1));
+    };
+    begin_.assign((size_t{2} << bits) + 1, 0);
+    for (size_t i = 0; i < scores.size(); ++i) ++begin_[place(i) + 1];
+    for (size_t p = 1; p < begin_.size(); ++p) begin_[p] += begin_[p - 1];
+    std::vector<size_t> next(begin_.begin(), begin_.end() - 1);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      const size_t at = next[place(i)]++;
+      groups_[at] = groups[i];
+      keys_[at] = score_key(scores[i]);
+    }
+  }
+  size_t num_parts() const { return begin_.size() / 2; }
+  std::span<const uint64_t> groups(size_t part, bool is_positive) const {
+    return slice(groups_.get(), part, is_positive);
+  }
+  std::span<const uint32_t> keys(size_t part, bool is_positive) const {
+    return slice(keys_.get(), part, is_positive);
+  }
+
+ private:
+  static constexpr int kMaxBits = 12;
+  static constexpr size_t kRowsOfPart = 65536;
+  template <class T>
+  std::span<const T> slice(const T* rows, size_t part, bool is_positive) const {
+    const size_t p = 2 * part + (is_positive ? 0 : 1);
+    return {rows + begin_[p], begin_[p + 1] - begin_[p]};
+  }
+  std::unique_ptr<uint64_t[]> groups_;
+  std::unique_ptr<uint32_t[]> keys_;
+  std::vector<size_t> begin_;
+};
+
+// The keys of one class of a part, by group.
+class KeysByGroup {
+ public:
+  void assign(std::span<const uint64_t> groups, std::span<const uint32_t> keys, GroupIndex& index) {
+    group_of_.resize(groups.size());
+    end_.assign(index.keys().size(), 0);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      group_of_[i] = index(groups[i]);
+      if (group_of_[i] >= end_.size()) end_.resize(group_of_[i] + 1, 0);
+      ++end_[group_of_[i]];
+    }
+    size_t begin = 0;
+    for (size_t& end : end_) begin += std::exchange(end, begin);
+    keys_.resize(keys.size());
+    for (size_t i = 0; i < keys.size(); ++i) keys_[end_[group_of_[i]]++] = keys[i];
+  }
+  std::span<uint32_t> of(size_t group) {
+    if (group >= end_.size()) return {};
+    const size_t begin = group == 0 ? 0 : end_[group - 1];
+    return std::span(keys_).subspan(begin, end_[group] - begin);
+  }
+
+ private:
+  std::vector<uint32_t> group_of_, keys_;
+  std::vector<size_t> end_;
 };
 
 }  // namespace
@@ -149,42 +260,33 @@ std::vector<GroupAuc> group_aucs(std::span<const float> scores, std::span<const 
                                  std::span<const uint64_t> groups) {
   US_CHECK(scores.size() == labels.size() && scores.size() == groups.size(), "one label and group a score");
   require_finite(scores);
+  const GroupParts parts(scores, labels, groups);
+  std::vector<GroupAuc> out;
   GroupIndex index;
-  std::vector<uint32_t> group_of(scores.size());
-  std::vector<uint32_t> sizes;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    group_of[i] = index(groups[i]);
-    if (group_of[i] >= sizes.size()) sizes.push_back(0);
-    ++sizes[group_of[i]];
-  }
-  // Scatter by group: positives from the front of a group's range, negatives from its back.
-  std::vector<size_t> begin(sizes.size() + 1, 0);
-  for (size_t g = 0; g < sizes.size(); ++g) begin[g + 1] = begin[g] + sizes[g];
-  std::vector<size_t> front(begin.begin(), begin.end() - 1), back(begin.begin() + 1, begin.end());
-  std::vector<uint32_t> keys(scores.size());
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const uint32_t g = group_of[i];
-    keys[labels[i] != 0 ? front[g]++ : --back[g]] = score_key(scores[i]);
-  }
-  std::vector<GroupAuc> out(sizes.size());
-  for (size_t g = 0; g < sizes.size(); ++g) {
-    const auto first = keys.begin() + static_cast<int64_t>(begin[g]),
-               middle = keys.begin() + static_cast<int64_t>(front[g]),
-               last = keys.begin() + static_cast<int64_t>(begin[g + 1]);
-    GroupAuc& group = out[g];
-    group.group = index.keys()[g];
-    group.rows = last - first;
-    group.positives = middle - first;
-    if (first == middle || middle == last) continue;
-    // Only the (usually few) positives are sorted; each negative is looked up among them.
-    std::sort(first, middle);
-    int64_t twice = 0;
-    for (auto negative = middle; negative != last; ++negative) {
-      const auto [low, high] = std::equal_range(first, middle, *negative);
-      twice += (middle - low) + (middle - high);
+  KeysByGroup positives, negatives;
+  for (size_t part = 0; part < parts.num_parts(); ++part) {
+    index.clear();
+    positives.assign(parts.groups(part, true), parts.keys(part, true), index);
+    negatives.assign(parts.groups(part, false), parts.keys(part, false), index);
+    for (size_t g = 0; g < index.keys().size(); ++g) {
+      const std::span<uint32_t> above = positives.of(g), below = negatives.of(g);
+      GroupAuc group{.group = index.keys()[g], .auc = {}};
+      group.rows = static_cast<int64_t>(above.size() + below.size());
+      group.positives = static_cast<int64_t>(above.size());
+      if (!above.empty() && !below.empty()) {
+        int64_t twice = 0;
+        if (std::min(above.size(), below.size()) <= kFewKeys) {
+          twice = twice_ordered_pairs_of_few(above, below);
+        } else {
+          std::sort(above.begin(), above.end());
+          std::sort(below.begin(), below.end());
+          twice = twice_ordered_pairs(above, below);
+        }
+        group.auc = static_cast<double>(twice) /
+                    (2.0 * static_cast<double>(above.size()) * static_cast<double>(below.size()));
+      }
+      out.push_back(group);
     }
-    group.auc = static_cast<double>(twice) /
-                (2.0 * static_cast<double>(group.positives) * static_cast<double>(last - middle));
   }
   std::sort(out.begin(), out.end(), [](const GroupAuc& a, const GroupAuc& b) { return a.group < b.group; });
   return out;

@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -186,6 +188,34 @@ TEST(Twins, RankingsEqualTheMeanOverAllOrdersOfTies) {
       EXPECT_NEAR(ranking.ndcg[i], want.ndcg, 1e-12);
       EXPECT_NEAR(ranking.mrr, want.mrr, 1e-12);
     }
+  }
+}
+
+// Enough rows for several parts of the grouping; groups of 1 to 20,000 rows, with few and with many of each
+// class.
+TEST(Twins, GroupedAucsOfManyRowsEqualTheAucOfEachGroup) {
+  base::RandomStream random(5, 1);
+  Floats scores;
+  Labels labels;
+  Keys groups;
+  std::map<uint64_t, std::pair<Floats, Labels>> by_group;
+  for (int i = 0; i < 300'000; ++i) {
+    const uint64_t g = random.bernoulli(.7) ? random.below(20'000) + 1 : random.below(8) * 1'000'000'007ULL;
+    groups.push_back(g);
+    labels.push_back(random.bernoulli(g % 2 == 0 ? .03 : .98) ? 1 : 0);
+    scores.push_back(static_cast<float>(random.below(500)) / 7 - 30);  // many ties, both signs
+    by_group[g].first.push_back(scores.back());
+    by_group[g].second.push_back(labels.back());
+  }
+  const std::vector<GroupAuc> got = group_aucs(scores, labels, groups);
+  ASSERT_EQ(got.size(), by_group.size());
+  size_t at = 0;
+  for (const auto& [key, rows] : by_group) {
+    ASSERT_EQ(got[at].group, key);
+    ASSERT_EQ(got[at].rows, static_cast<int64_t>(rows.first.size()));
+    ASSERT_EQ(got[at].positives, std::count(rows.second.begin(), rows.second.end(), 1));
+    ASSERT_EQ(got[at].auc, auc(rows.first, rows.second).value) << "group " << key;
+    ++at;
   }
 }
 

@@ -45,6 +45,7 @@ struct RequestBatch {
   std::vector<float> request_weight;            // [R], tier weight of searchified requests, else 1
   std::vector<uint64_t> user_key, request_key;  // [R], stable hashes for grouping in metrics
   std::vector<int64_t> ts_ms;                   // [R]
+  std::vector<uint64_t> item_key;  // [C], stable hashes of item ids; only where dataset::Options::item_keys
 
   int32_t num_candidates() const { return candidate_offsets.back(); }
 };

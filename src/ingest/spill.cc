@@ -1,7 +1,6 @@
 #include "ingest/spill.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -97,8 +96,8 @@ SpillFolder::SpillFolder(const std::string& store) : path_(fmt::format("{}/.spil
     if (!name.starts_with(".spill-")) continue;
     int pid = 0;
     std::from_chars(name.data() + 7, name.data() + name.size(), pid);
-    const bool is_dead = pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
-    if (is_dead || pid == ::getpid()) std::filesystem::remove_all(entry.path(), error);
+    if (pid == ::getpid() || (pid > 0 && !base::process_lives(pid)))
+      std::filesystem::remove_all(entry.path(), error);
   }
   base::make_directories(path_);
 }

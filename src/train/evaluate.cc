@@ -33,7 +33,11 @@ ScoredRows score_samples(const dataset::Options& options, const feature::Feature
                                             batch.candidate_offsets[static_cast<size_t>(r)]);
       rows.user_key.insert(rows.user_key.end(), size, batch.user_key[static_cast<size_t>(r)]);
       rows.request_key.insert(rows.request_key.end(), size, batch.request_key[static_cast<size_t>(r)]);
+      rows.domain.insert(rows.domain.end(), size, batch.domain[static_cast<size_t>(r)]);
     }
+    rows.origin.insert(rows.origin.end(), batch.origin.begin(), batch.origin.end());
+    rows.position.insert(rows.position.end(), batch.position.begin(), batch.position.end());
+    rows.item_key.insert(rows.item_key.end(), batch.item_key.begin(), batch.item_key.end());
     for (size_t t = 0; t < tasks.size(); ++t) {
       const auto& label = batch.tasks[indices[t]].label;
       rows.labels[t].insert(rows.labels[t].end(), label.begin(), label.end());

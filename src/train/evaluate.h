@@ -21,6 +21,10 @@ struct ScoredRows {
   std::vector<std::string> tasks;
   std::vector<uint64_t> user_key;
   std::vector<uint64_t> request_key;
+  std::vector<uint64_t> item_key;  // only where options.item_keys
+  std::vector<int32_t> domain;     // index into the spec's domains
+  std::vector<schema::Origin> origin;
+  std::vector<int32_t> position;             // shown position, −1 = not shown
   std::vector<std::vector<uint8_t>> labels;  // by task
   std::vector<std::vector<float>> scores;    // by task
 };

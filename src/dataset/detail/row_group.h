@@ -17,6 +17,7 @@ struct Filters {
   bool origin[4];
   bool label_source[6];
   std::vector<std::string> domains;  // empty: all
+  bool item_keys;
 
   bool keeps_domain(std::string_view domain) const;
 };

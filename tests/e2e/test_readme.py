@@ -1,0 +1,198 @@
+"""Runs the commands of README.md: those of its sh blocks for real on a small world, those named in the text as far as
+`make -n` and `--help` go. A command that does not work is a problem with its line number."""
+
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from binaries import BUILD, ROOT, UNISCALE, FolderTest
+
+LANGUAGES = ("sh", "text", "toml", "json")
+# One day more than a model needs: train on two, evaluate on the third.
+SMALL = ["synth.num_users=200", "synth.num_items=2000", "synth.days=3", "es3.to=2026-03-03", "dataset.to=2026-03-02",
+         "train.eval_from=2026-03-03", "train.fit_requests=500", "dataset.batch_candidates=512", "train.warmup_steps=10"]
+RAW = """
+[ingest]
+store = "store"
+
+[[source]]
+name = "requests"
+path = "raw/requests"
+
+[[source]]
+name = "events"
+table = "events"
+path = "raw/events"
+
+[[source]]
+name = "items"
+table = "items"
+path = "raw/items"
+
+[[source]]
+name = "users"
+table = "users"
+path = "raw/users"
+"""
+
+
+def fenced_blocks(text):
+    """(line number of the fence, language, lines) of every fenced block."""
+    blocks, inside = [], None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("```"):
+            if inside is None:
+                inside = (number, line[3:].strip(), [])
+            else:
+                blocks.append(inside)
+                inside = None
+        elif inside is not None:
+            inside[2].append(line)
+    if inside is not None:
+        blocks.append((inside[0], "unclosed", inside[2]))
+    return blocks
+
+
+def commands_of(text):
+    """(line number, words) of each command in the sh blocks; comments and empty lines are left out."""
+    for number, language, lines in fenced_blocks(text):
+        if language != "sh":
+            continue
+        for offset, line in enumerate(lines, 1):
+            words = shlex.split(line, comments=True)
+            if words:
+                yield number + offset, words
+
+
+def named_commands_of(text):
+    """(line number, words) of each command that the text names in back quotes."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", line):
+            if code.startswith(("make ", "uniscale ", "build/uniscale ")):
+                yield number, code.split()
+
+
+class Runner:
+    """Runs commands in a scratch folder that holds raw logs and a run.toml."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.is_set_up = False
+
+    def set_up(self):
+        if self.is_set_up:
+            return
+        self.is_set_up = True
+        config = (ROOT / "examples/synth/run.toml").read_text().replace("build/synth/", "") + RAW
+        for setting in SMALL:
+            section, key = setting.split("=")[0].split(".")
+            value = setting.split("=")[1]
+            value = value if value.isdigit() else f'"{value}"'
+            config = re.sub(rf"(?m)^{key} = .*\n", "", config) if section in ("synth", "es3", "dataset", "train") else config
+            config = config.replace(f"[{section}]\n", f"[{section}]\n{key} = {value}\n", 1)
+        (self.folder / "run.toml").write_text(config)
+        self.execute([str(UNISCALE), "synth", "--config", "run.toml", "--set", "synth.store=raw"])
+
+    def execute(self, words, cwd=None):
+        done = subprocess.run(words, cwd=cwd or self.folder, capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            raise AssertionError(f"exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
+        return done.stdout
+
+    def make(self, words):
+        listing = self.execute(["make", "-n", f"BUILD={BUILD}", *words[1:]], cwd=ROOT)
+        if "demo" not in words:
+            return
+        if "tools/demo.sh" not in listing:
+            raise AssertionError(f"make demo does not run tools/demo.sh:\n{listing}")
+        flags = [flag for setting in SMALL for flag in ("--set", setting)]
+        out = self.execute(["tools/demo.sh", str(BUILD), str(self.folder / "demo"), *flags], cwd=ROOT)
+        if '"order"' not in out or "gauc@impr" not in out:
+            raise AssertionError(f"make demo: expected an evaluation and a ranked request:\n{out[-1500:]}")
+
+    def serve(self, words):
+        ports = self.folder / "ports"
+        process = subprocess.Popen([str(UNISCALE), *words[1:], "--port", "0", "--metrics-port", "0", "--port-file", str(ports)],
+                                   cwd=self.folder, stderr=subprocess.PIPE, text=True)
+        try:
+            for _ in range(200):
+                if ports.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            if not ports.exists():
+                raise AssertionError(f"the server did not start: {process.stderr.read()[-1500:]}" if process.poll() is not None
+                                     else "the server did not start within 10 s")
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise AssertionError(f"exit {process.returncode}: {log[-1500:]}")
+
+    def run(self, words):
+        if words[0] == "make":
+            self.make(words)
+        elif words[0] == "build/uniscale":
+            self.set_up()
+            self.serve(words) if words[1] == "serve" else self.execute([str(UNISCALE), *words[1:]])
+        else:
+            raise AssertionError("expected make or build/uniscale")
+
+    def name(self, words):
+        if words[0] == "make":
+            self.execute(["make", "-n", f"BUILD={BUILD}", *words[1:]], cwd=ROOT)
+        else:
+            verb = [words[1]] if not words[1].startswith("-") else []
+            flags = [word.split("=")[0] for word in words[2 if verb else 1:] if word.startswith("-")]
+            help_text = self.execute([str(UNISCALE), *verb, "--help"])
+            for flag in flags:
+                if not re.search(rf"(^|[\s,]){re.escape(flag)}\b", help_text):
+                    raise AssertionError(f"no flag {flag}")
+
+
+def problems_of(text, runner):
+    problems = [f"line {number}: a block of {language or 'no language'}; expected one of {', '.join(LANGUAGES)}"
+                for number, language, _ in fenced_blocks(text) if language not in LANGUAGES]
+    for listed, check in ((commands_of(text), runner.run), (named_commands_of(text), runner.name)):
+        for number, words in listed:
+            try:
+                check(words)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                problems.append(f"line {number}: {' '.join(words)}: {error}")
+    return problems
+
+
+class Readme(FolderTest):
+    def test_every_command_works(self):
+        text = (ROOT / "README.md").read_text()
+        commands = [" ".join(words) for _, words in commands_of(text)]
+        for needed in ("make demo", "make test", "build/uniscale serve"):
+            self.assertTrue(any(command.startswith(needed) for command in commands), f"the README no longer shows {needed}")
+        self.assertEqual(problems_of(text, Runner(self.folder)), [])
+
+    def test_planted_mistakes_are_found(self):
+        planted = {
+            "```sh\nmake dmeo\n```": "line 2: make dmeo",
+            "```sh\nbuild/uniscale config --explain es3.native_windw\n```": 'did you mean "es3.native_window"',
+            "```sh\nbuild/uniscale config --config none.toml\n```": "none.toml: no such file",
+            "```sh\nuniscale --help\n```": "expected make or build/uniscale",
+            "```\nmake demo\n```": "a block of no language",
+            "```sh\nbuild/uniscale --help\n": "a block of unclosed",
+            "Say `make bench-everything` now.": "line 1: make bench-everything",
+            "Say `build/uniscale smaples` now.": "line 1: build/uniscale smaples",
+            "Say `build/uniscale ingest --day 2026-03-01` now.": "no flag --day",
+        }
+        for text, expected in planted.items():
+            problems = problems_of(text, Runner(self.folder))
+            self.assertEqual(len(problems), 1, (text, problems))
+            self.assertIn(expected, problems[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
