@@ -4,17 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <exception>
-#include <filesystem>
 #include <vector>
 
-#include "base/error.h"
 #include "base/files.h"
 #include "base/threads.h"
 #include "base/time.h"
 #include "es3/build.h"
 #include "logstore/logstore.h"
+#include "scratch.h"
 #include "synth/marketplace.h"
 #include "table/parquet.h"
 #include "table/publication.h"
@@ -79,7 +76,7 @@ double copy_through(const std::string& folder, const std::string& samples) {
   return seconds;
 }
 
-int bench(const std::string& folder) {
+int run_bench(const std::string& folder) {
   synth::Options world;
   world.store = folder + "/store";
   world.days = 3;
@@ -112,16 +109,4 @@ int bench(const std::string& folder) {
 
 }  // namespace
 
-int main() {
-  std::string folder = (std::filesystem::temp_directory_path() / "us-bench-es3-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) return 1;
-  int result = 1;
-  try {
-    result = bench(folder);
-  } catch (const std::exception& error) {
-    fmt::print("{}\n", base::full_message(error));
-  }
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
-  return result;
-}
+int main() { return bench::run_in_scratch("es3", run_bench); }

@@ -3,14 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <exception>
-#include <filesystem>
 #include <vector>
 
-#include "base/error.h"
 #include "base/files.h"
 #include "base/time.h"
+#include "scratch.h"
 #include "synth/marketplace.h"
 
 namespace {
@@ -34,7 +31,7 @@ std::string manifests_of(const std::string& store) {
   return all;
 }
 
-int bench(const std::string& folder) {
+int run_bench(const std::string& folder) {
   const schema::LogSchema schema = schema::make_log_schema(synth::synth_schema());
   synth::run(options_of(folder + "/two"), schema, 2);
   std::vector<double> rates;
@@ -59,16 +56,4 @@ int bench(const std::string& folder) {
 
 }  // namespace
 
-int main() {
-  std::string folder = (std::filesystem::temp_directory_path() / "us-bench-synth-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) return 1;
-  int result = 1;
-  try {
-    result = bench(folder);
-  } catch (const std::exception& error) {
-    fmt::print("{}\n", base::full_message(error));
-  }
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
-  return result;
-}
+int main() { return bench::run_in_scratch("synth", run_bench); }

@@ -149,6 +149,7 @@ std::optional<int64_t> Converter::time(const Cell& cell, std::string_view column
   if (cell.kind == Cell::Kind::Int) whole = cell.integer;
   if (cell.kind == Cell::Kind::Text) whole = parse_number<int64_t>(cell.text);
   if (cell.kind == Cell::Kind::Time) {
+    if (cell.is_naive) repaired_("time_without_zone_as_utc");
     out = cell.integer;
   } else if (whole && source_.time != "iso") {
     if (source_.time == "s" && (*whole < 0 || *whole > kLastMs / 1000))

@@ -1,9 +1,9 @@
 // Raw logs → log store ⓪ (es3.md §0, §9; docs/ingest.md): read in streams, validate every row, quarantine
 // what cannot be used, clean what can, publish whole days.
 //
-// Requests and events are spilled below `<store>/.spill-<pid>`: memory holds one partition and one bucket of
-// a day a thread. The items and users tables are merged in memory (docs/ingest.md). The same rows give the
-// same bytes whatever their order, their split into files and the number of threads.
+// Rows are spilled below `<store>/.spill-<pid>`; memory holds about options.task_bytes a thread, whatever the
+// size of the input, and eight bytes an item. The same rows give the same bytes whatever their order, their
+// split into files and the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ struct SourceReport {
 
 struct Report {
   std::string store;
-  std::vector<std::string> days;  // published, in order
+  std::vector<std::string> days;        // published, in order
+  std::vector<std::string> empty_days;  // of them, those without a row: asked for, and nothing there
   std::vector<SourceReport> sources;
   std::map<std::string, int64_t> rejected;  // rows by reason
   std::map<std::string, int64_t> repaired;  // accepted by rule: by rule

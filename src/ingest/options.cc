@@ -32,8 +32,11 @@ const config::Section<Options>& section() {
           .field("max_row_bytes", &Options::max_row_bytes, "a longer CSV record or NDJSON line is rejected",
                  {.min = 1024, .max = 1 << 30, .unit = "bytes"})
           .field("partitions", &Options::partitions,
-                 "parts into which the join of flat candidates is cut: one part must fit in memory",
-                 {.min = 1, .max = 512});
+                 "parts into which rows are cut by their id; a part of more than task_bytes is cut again",
+                 {.min = 1, .max = 512})
+          .field("task_bytes", &Options::task_bytes,
+                 "rows that one thread joins or sorts in memory; more are cut, or sorted through files",
+                 {.min = 1024, .max = 68719476736.0, .unit = "bytes"});
   return built;
 }
 

@@ -21,6 +21,7 @@ struct Options {
   int64_t batch_rows = 4096;
   int64_t max_row_bytes = int64_t{64} << 20;
   int64_t partitions = 16;
+  int64_t task_bytes = int64_t{64} << 20;
 
   bool skip_bad_files() const { return on_bad_file == "skip"; }
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -44,25 +45,33 @@ void QuarantineFile::close() {
 }
 
 void publish_quarantine(const std::string& path, const std::vector<std::string>& parts) {
-  std::error_code error;
-  std::string aside = path + ".tmp";
-  std::FILE* out = nullptr;
+  const auto require = [&](bool is_done) {
+    if (!is_done) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
+  };
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  using File = std::unique_ptr<std::FILE, Close>;
+  const std::string aside = path + ".tmp";
+  File out;
+  std::vector<char> buffer(size_t{1} << 16);
   for (const std::string& part : parts) {
     if (!base::file_exists(part)) continue;
-    if (out == nullptr) out = std::fopen(aside.c_str(), "wb");
-    std::FILE* in = std::fopen(part.c_str(), "rb");
-    if (out == nullptr || in == nullptr)
-      throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
-    char buffer[1 << 16];
-    size_t count = 0;
-    while ((count = std::fread(buffer, 1, sizeof(buffer), in)) > 0) std::fwrite(buffer, 1, count, out);
-    std::fclose(in);
+    if (!out) out.reset(std::fopen(aside.c_str(), "wb"));
+    const File in(std::fopen(part.c_str(), "rb"));
+    require(out && in);
+    for (size_t count = buffer.size(); count == buffer.size();) {
+      count = std::fread(buffer.data(), 1, buffer.size(), in.get());
+      require(std::ferror(in.get()) == 0);
+      require(std::fwrite(buffer.data(), 1, count, out.get()) == count);
+    }
   }
-  if (out == nullptr) {
+  if (!out) {
+    std::error_code error;
     std::filesystem::remove(path, error);
     return;
   }
-  if (std::fclose(out) != 0) throw base::IoError(fmt::format("{}: {}", path, std::strerror(errno)));
+  require(std::fclose(out.release()) == 0);
   base::sync_path(aside);
   base::rename_durably(aside, path);
 }

@@ -21,12 +21,8 @@ Cell cell_of(const Column& column, int64_t i) {
       return Cell::of_int(column.int8s()[at]);
     case table::Type::Int32:
       return Cell::of_int(column.int32s()[at]);
-    case table::Type::Int64: {
-      Cell cell = Cell::of_int(column.int64s()[at]);
-      const std::string& source = column.source_type();
-      if (source.starts_with("timestamp") || source.starts_with("date")) cell.kind = Cell::Kind::Time;
-      return cell;
-    }
+    case table::Type::Int64:
+      return Cell::of_int(column.int64s()[at]);
     case table::Type::Float:
       return Cell::of_double(static_cast<double>(column.floats()[at]));
     case table::Type::Double:
@@ -42,12 +38,26 @@ Cell cell_of(const Column& column, int64_t i) {
 struct Place {
   std::vector<const Column*> structs;
   const Column* column = nullptr;
+  bool is_time = false, is_naive = false;
+  void set(const Column* the_column) {
+    column = the_column;
+    if (column == nullptr) return;
+    const std::string& source =
+        column->source_type();  // "timestamp[us, tz=UTC]", "timestamp[ns]", "date32[day]"
+    is_time = source.starts_with("timestamp") || source.starts_with("date");
+    is_naive = is_time && source.find("tz=") == std::string::npos;
+  }
   Cell at(int64_t i) const {
     if (column == nullptr) return {};
     for (const Column* one : structs) {
       if (!one->is_valid(i)) return {};
     }
-    return cell_of(*column, i);
+    Cell cell = cell_of(*column, i);
+    if (is_time && cell.kind == Cell::Kind::Int) {
+      cell.kind = Cell::Kind::Time;
+      cell.is_naive = is_naive;
+    }
+    return cell;
   }
 };
 
@@ -60,7 +70,7 @@ Place place_in(const Column* column, std::string_view rest) {
     column = column->find_child(rest.substr(0, dot));
     rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
   }
-  place.column = column;
+  place.set(column);
   return place;
 }
 

@@ -33,6 +33,7 @@ json::Value Report::to_json() const {
   json::Value out = json::Value::object();
   out["store"] = store;
   out["days"] = days;
+  out["empty_days"] = empty_days;
   json::Value list = json::Value::array();
   for (const SourceReport& source : sources) {
     list.push_back({{"name", source.name},
@@ -63,6 +64,7 @@ std::string Report::to_text() const {
   add_counts(text, "cleaned", cleaned);
   text += fmt::format("{}: {} days", store, days.size());
   if (!days.empty()) text += fmt::format(" ({} … {})", days.front(), days.back());
+  for (const std::string& day : empty_days) text += fmt::format(", {} is empty: no rows in the sources", day);
   text += fmt::format(", {} requests, {} candidates, {} events", num_requests, num_candidates, num_events);
   if (num_items > 0) text += fmt::format(", {} item versions", num_items);
   if (num_users > 0) text += fmt::format(", {} user versions", num_users);

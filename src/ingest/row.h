@@ -17,12 +17,13 @@ struct Cell {
   enum class Kind : uint8_t { Null, Text, Int, Double, Bool, Time, Other };  // Time: epoch milliseconds
   Kind kind = Kind::Null;
   std::string_view text;
-  int64_t integer = 0;  // Int, Bool, Time
-  double number = 0;    // Double
+  int64_t integer = 0;    // Int, Bool, Time
+  double number = 0;      // Double
+  bool is_naive = false;  // Time: the file names no zone
 
   static Cell of_text(std::string_view text) { return {.kind = Kind::Text, .text = text}; }
-  static Cell of_int(int64_t value) { return {.kind = Kind::Int, .integer = value}; }
-  static Cell of_double(double value) { return {.kind = Kind::Double, .number = value}; }
+  static Cell of_int(int64_t value) { return {.kind = Kind::Int, .text = {}, .integer = value}; }
+  static Cell of_double(double value) { return {.kind = Kind::Double, .text = {}, .number = value}; }
   bool is_null() const { return kind == Kind::Null; }
 };
 

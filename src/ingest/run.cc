@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <mutex>
@@ -18,6 +19,7 @@
 #include "ingest/entities.h"
 #include "ingest/ingest.h"
 #include "ingest/quarantine.h"
+#include "ingest/sorted_records.h"
 #include "ingest/spill.h"
 #include "ingest/ubi.h"
 #include "logstore/logstore.h"
@@ -28,6 +30,42 @@ namespace {
 constexpr size_t kMaxDays = 3660;
 // Ends a row group early: texts of a column are counted in 31 bits, and lists may hold 10,000 candidates.
 constexpr size_t kGroupBytes = size_t{256} << 20;
+
+constexpr std::array<char, 3> kKinds = {'r', 'c', 'e'};  // requests, loose candidates, events
+
+using TableSink = std::function<void(const table::Table&)>;
+
+// The order of rows in a bucket of the store.
+struct RequestKey {
+  explicit RequestKey(std::string_view record) : bytes(record) {
+    RecordReader in(record);
+    request_id = in.text();
+    domain = in.text();
+    user_id = in.text();
+    in.text();
+    ts_ms = in.value<int64_t>();
+  }
+  bool operator<(const RequestKey& other) const {
+    return std::tie(user_id, ts_ms, domain, request_id, bytes) <
+           std::tie(other.user_id, other.ts_ms, other.domain, other.request_id, other.bytes);
+  }
+  std::string_view user_id, domain, request_id, bytes;
+  int64_t ts_ms = 0;
+};
+struct EventKey {
+  explicit EventKey(std::string_view record) : bytes(record) {
+    const logstore::Event event = read_event(record).event;
+    user_id = event.user_id;
+    event_id = event.event_id;
+    ts_ms = event.ts_ms;
+  }
+  bool operator<(const EventKey& other) const {
+    return std::tie(user_id, ts_ms, event_id, bytes) <
+           std::tie(other.user_id, other.ts_ms, other.event_id, other.bytes);
+  }
+  std::string_view user_id, event_id, bytes;
+  int64_t ts_ms = 0;
+};
 
 struct InputFile {
   size_t source = 0;
@@ -117,6 +155,12 @@ class Run {
     body["config"] = resolved_config;
     publish_entities(options_, schema_, raw_, body, report_);
     known_items_ = known_items(options_.store);
+    // A day that was asked for is replaced even if nothing happened in it; without a source of requests or
+    // events the run says nothing about days.
+    const bool has_day_rows = std::any_of(sources_.begin(), sources_.end(), [](const SourceOptions& source) {
+      return source.format == "ubi" || (source.table != "items" && source.table != "users");
+    });
+    if (!options_.dt.empty() && has_day_rows) days_.insert(base::parse_day(options_.dt)->number);
     for (const int32_t number : days_) publish_day(base::Day{number}, body);
     base::write_file_atomically(fmt::format("{}/ingest-{}.json", ensure(options_.store + "/reports"),
                                             options_.dt.empty() ? "all" : options_.dt),
@@ -229,11 +273,11 @@ class Run {
     quarantine.close();
     if (whole) {
       raw_.flush();
-      const std::string loaded = raw_.load(aside);
-      for (const std::string_view record : split_records(loaded)) {
-        RecordReader in(record);
+      SpillCursor records(raw_, aside);
+      while (const auto record = records.next()) {
+        RecordReader in(*record);
         const std::string place(in.text());
-        raw_.append(place, record.substr(5 + place.size()));
+        raw_.append(place, record->substr(5 + place.size()));
       }
       raw_.remove(aside);
     }
@@ -247,8 +291,9 @@ class Run {
   }
 
   std::string place_of(RecordKind kind, std::string_view key) const {
-    if (kind == RecordKind::Item) return "items";
-    if (kind == RecordKind::User) return "users";
+    if (kind == RecordKind::Item) return kItemsKey;
+    if (kind == RecordKind::User)
+      return users_key(base::bucket_of_user(key, schema_.num_buckets, schema_.hash_seed));
     const uint64_t part = base::hash_bytes(key, 0) % static_cast<uint64_t>(options_.partitions);
     return fmt::format("{}-{}",
                        kind == RecordKind::Request ? 'r' : (kind == RecordKind::Candidate ? 'c' : 'e'), part);
@@ -281,13 +326,38 @@ class Run {
                        base::bucket_of_user(user_id, schema_.num_buckets, schema_.hash_seed));
   }
 
+  // Requests, loose candidates and events of a part lie in the spills r-<name>, c-<name>, e-<name>.
+  static std::string key_of(char kind, const std::string& name) { return fmt::format("{}-{}", kind, name); }
+
   void clean_partition(int64_t p) {
+    const std::string name = fmt::format("{}", p);
+    int64_t bytes = 0;
+    for (const char kind : kKinds) bytes += raw_.bytes(key_of(kind, name));
+    const int64_t parts = (bytes + options_.task_bytes - 1) / options_.task_bytes;
+    if (parts <= 1) return clean_part(name);
+    // Cut again by another hash of the same id.
+    std::vector<std::string> names;
+    for (int64_t part = 0; part < parts; ++part) names.push_back(fmt::format("{}-{}", name, part));
+    for (const char kind : kKinds) {
+      SpillCursor records(raw_, key_of(kind, name));
+      while (const auto record = records.next()) {
+        const uint64_t part =
+            base::hash_bytes(RecordReader(*record).text(), 1) % static_cast<uint64_t>(parts);
+        raw_.append(key_of(kind, names[part]), *record);
+      }
+      raw_.remove(key_of(kind, name));
+    }
+    raw_.flush();
+    for (const std::string& part : names) clean_part(part);
+  }
+
+  void clean_part(const std::string& name) {
     const CleanRules rules{options_.id_window.ms, options_.page_window.ms};
     std::map<std::string, int64_t> cleaned;
     const Count counter = [&](std::string_view rule) { ++cleaned[std::string(rule)]; };
     RecordWriter out;
     {
-      const std::string r = raw_.load(fmt::format("r-{}", p)), c = raw_.load(fmt::format("c-{}", p));
+      const std::string r = raw_.load(key_of('r', name)), c = raw_.load(key_of('c', name));
       clean_requests(split_records(r), split_records(c), rules, counter, [&](const RequestRecord& request) {
         const std::string key = bucket_key('r', request.ts_ms, request.user_id);
         if (key.empty()) {
@@ -299,12 +369,12 @@ class Run {
         clean_.append(key, out.bytes());
       });
     }
-    const std::string e = raw_.load(fmt::format("e-{}", p));
+    const std::string e = raw_.load(key_of('e', name));
     clean_events(split_records(e), rules, counter, [&](const EventRecord& event) {
       const std::string key = bucket_key('e', event.event.ts_ms, event.event.user_id);
       key.empty() ? counter("other_day") : clean_.append(key, event.bytes);
     });
-    for (const char kind : {'r', 'c', 'e'}) raw_.remove(fmt::format("{}-{}", kind, p));
+    for (const char kind : kKinds) raw_.remove(key_of(kind, name));
     for (const auto& [rule, by] : cleaned) count(report_.cleaned, rule, by);
   }
 
@@ -313,10 +383,10 @@ class Run {
     std::atomic<int64_t> requests{0}, candidates{0}, events{0}, unknown{0};
     base::parallel_for(threads_, schema_.num_buckets, [&](int64_t bucket) {
       const std::string key = fmt::format("{}-{}", day.number, bucket);
-      std::vector<table::Table> request_tables =
-          sorted_requests(clean_.load("r-" + key), requests, candidates, unknown);
-      std::vector<table::Table> event_tables = sorted_events(clean_.load("e-" + key), events);
-      writer.write_bucket(static_cast<int>(bucket), request_tables, event_tables);
+      writer.write_bucket(
+          static_cast<int>(bucket),
+          [&](const TableSink& sink) { write_requests("r-" + key, sink, requests, candidates, unknown); },
+          [&](const TableSink& sink) { write_events("e-" + key, sink, events); });
       clean_.remove("r-" + key);
       clean_.remove("e-" + key);
     });
@@ -331,35 +401,24 @@ class Run {
     report_.num_candidates += candidates;
     report_.num_events += events;
     if (unknown > 0) report_.repaired["unknown_item_kept"] += unknown;
-    if (progress_) progress_(fmt::format("published {}", report_.days.back()));
+    const bool is_empty = requests == 0 && events == 0;
+    if (is_empty) report_.empty_days.push_back(report_.days.back());
+    if (progress_)
+      progress_(
+          fmt::format("published {}{}", report_.days.back(), is_empty ? ": no rows, an empty day" : ""));
   }
 
-  std::vector<table::Table> sorted_requests(const std::string& loaded, std::atomic<int64_t>& requests,
-                                            std::atomic<int64_t>& candidates, std::atomic<int64_t>& unknown) {
-    struct Key {
-      std::string_view user_id, domain, request_id, bytes;
-      int64_t ts_ms;
-    };
-    std::vector<Key> rows;
-    for (const std::string_view bytes : split_records(loaded)) {
-      RecordReader in(bytes);
-      const std::string_view request_id = in.text(), domain = in.text(), user_id = in.text();
-      in.text();
-      rows.push_back({user_id, domain, request_id, bytes, in.value<int64_t>()});
-    }
-    std::sort(rows.begin(), rows.end(), [](const Key& a, const Key& b) {
-      return std::tie(a.user_id, a.ts_ms, a.domain, a.request_id, a.bytes) <
-             std::tie(b.user_id, b.ts_ms, b.domain, b.request_id, b.bytes);
-    });
-    std::vector<table::Table> out;
+  void write_requests(const std::string& spilled, const TableSink& sink, std::atomic<int64_t>& requests,
+                      std::atomic<int64_t>& candidates, std::atomic<int64_t>& unknown) {
     logstore::RequestsBuilder builder(schema_);
     size_t group_bytes = 0;
     const auto finish = [&] {
       requests += builder.num_rows();
       candidates += builder.num_candidates();
-      if (builder.num_rows() > 0) out.push_back(builder.finish());
+      group_bytes = 0;
+      if (builder.num_rows() > 0) sink(builder.finish());
     };
-    for (const Key& row : rows) {
+    for_each_sorted<RequestKey>(clean_, spilled, options_.task_bytes, [&](const RequestKey& row) {
       const RequestRecord request = read_request(row.bytes);
       builder.begin(request.request_id, request.domain, request.user_id, request.ts_ms, request.query,
                     read_features(request.context, schema_.context));
@@ -371,33 +430,22 @@ class Run {
           ++unknown;
       }
       group_bytes += row.bytes.size();
-      if (builder.num_rows() < logstore::kRowGroupRows && group_bytes < kGroupBytes) continue;
-      finish();
-      group_bytes = 0;
-    }
+      if (builder.num_rows() >= logstore::kRowGroupRows || group_bytes >= kGroupBytes) finish();
+    });
     finish();
-    return out;
   }
 
-  std::vector<table::Table> sorted_events(const std::string& loaded, std::atomic<int64_t>& events) {
-    std::vector<EventRecord> rows;
-    for (const std::string_view bytes : split_records(loaded)) rows.push_back(read_event(bytes));
-    std::sort(rows.begin(), rows.end(), [](const EventRecord& a, const EventRecord& b) {
-      return std::tie(a.event.user_id, a.event.ts_ms, a.event.event_id, a.bytes) <
-             std::tie(b.event.user_id, b.event.ts_ms, b.event.event_id, b.bytes);
-    });
-    std::vector<table::Table> out;
+  void write_events(const std::string& spilled, const TableSink& sink, std::atomic<int64_t>& events) {
     logstore::EventsBuilder builder;
     const auto finish = [&] {
       events += builder.num_rows();
-      if (builder.num_rows() > 0) out.push_back(builder.finish());
+      if (builder.num_rows() > 0) sink(builder.finish());
     };
-    for (const EventRecord& row : rows) {
-      builder.push(row.event);
+    for_each_sorted<EventKey>(clean_, spilled, options_.task_bytes, [&](const EventKey& row) {
+      builder.push(read_event(row.bytes).event);
       if (builder.num_rows() >= 16 * logstore::kRowGroupRows) finish();
-    }
+    });
     finish();
-    return out;
   }
 
   const Options& options_;

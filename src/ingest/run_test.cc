@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,31 +9,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "ingest/ingest.h"
+#include "ingest/ingest_run_test.h"
 #include "logstore/logstore.h"
 #include "table/parquet.h"
 
 namespace uniscale::ingest {
 namespace {
-
-class IngestRun : public testing::Test {
- protected:
-  IngestRun() {
-    std::string name = (std::filesystem::temp_directory_path() / "ingest_test_XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    options_.store = folder_ + "/store";
-  }
-  ~IngestRun() override { std::filesystem::remove_all(folder_); }
-  std::string put(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
-    return folder_ + "/" + name;
-  }
-  Report run(int threads = 1) { return ingest::run(options_, sources_, schema_, "", threads, {}); }
-  std::string folder_;
-  Options options_;
-  std::vector<SourceOptions> sources_;
-  schema::LogSchema schema_;
-};
 
 TEST_F(IngestRun, MergesPagesDropsCopiesAndKeepsDigitsOfLargeIds) {
   put("r.ndjson",
@@ -106,14 +86,6 @@ TEST_F(IngestRun, NeverShiftsSecondsIntoJanuary1970) {
   EXPECT_EQ(report.num_events, 1);
   EXPECT_EQ(report.days, std::vector<std::string>{"2026-03-01"});
   EXPECT_FALSE(base::file_exists(options_.store + "/quarantine/e.ndjson"));
-}
-
-// Every published data file's bytes, by path.
-std::map<std::string, std::string> data_of(const std::string& store) {
-  std::map<std::string, std::string> out;
-  for (const std::string& path : base::list_files(store, ".parquet"))
-    out[path.substr(store.size())] = base::read_file(path);
-  return out;
 }
 
 TEST_F(IngestRun, FlatCandidatesEqualNestedOnesForAnyOrderSplitAndThreads) {

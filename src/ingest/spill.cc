@@ -75,6 +75,40 @@ void Spill::remove(const std::string& key) {
   std::filesystem::remove(folder_ + "/" + key, error);
 }
 
+SpillCursor::SpillCursor(const Spill& spill, const std::string& key) : path_(spill.folder_ + "/" + key) {
+  if (spill.bytes(key) == 0) return;
+  file_.reset(std::fopen(path_.c_str(), "rb"));
+  if (file_ == nullptr) throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  std::setvbuf(file_.get(), nullptr, _IOFBF, kFileBufferBytes);
+}
+
+bool SpillCursor::read(char* to, size_t size) {
+  const size_t count = std::fread(to, 1, size, file_.get());
+  if (std::ferror(file_.get()) != 0) throw base::IoError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  US_CHECK(count == size || count == 0, "a spill file that ends early");
+  return count == size;
+}
+
+std::optional<std::string_view> SpillCursor::next() {
+  uint32_t size = 0;
+  if (file_ == nullptr || !read(reinterpret_cast<char*>(&size), sizeof(size))) return std::nullopt;
+  record_.resize(size);
+  US_CHECK(size == 0 || read(record_.data(), size), "a spill file that ends early");
+  return record_;
+}
+
+std::string SpillCursor::take(int64_t num_bytes) {
+  std::string out;
+  while (static_cast<int64_t>(out.size()) < num_bytes) {
+    const auto record = next();
+    if (!record) break;
+    const auto size = static_cast<uint32_t>(record->size());
+    out.append(reinterpret_cast<const char*>(&size), sizeof(size));
+    out.append(*record);
+  }
+  return out;
+}
+
 std::vector<std::string_view> split_records(std::string_view bytes) {
   std::vector<std::string_view> out;
   while (!bytes.empty()) {

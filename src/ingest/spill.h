@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +26,7 @@ class Spill {
   void remove(const std::string& key);
 
  private:
+  friend class SpillCursor;
   struct One {
     std::string buffer;
     int64_t num_bytes = 0;
@@ -32,6 +36,25 @@ class Spill {
   mutable std::mutex mutex_;
   std::map<std::string, One> files_;
   int64_t buffered_ = 0;
+};
+
+// Reads the records of a flushed key one after another, through a small buffer. Not thread-safe.
+class SpillCursor {
+ public:
+  SpillCursor(const Spill& spill, const std::string& key);
+  // Valid until the next call; nullopt at the end.
+  std::optional<std::string_view> next();
+  // The next records up to about `num_bytes` in the form that `load` gives, at least one; empty at the end.
+  std::string take(int64_t num_bytes);
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  bool read(char* to, size_t size);
+  std::string path_;
+  std::unique_ptr<std::FILE, Close> file_;
+  std::string record_;
 };
 
 // The records of a loaded file.

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -167,6 +168,9 @@ class UsersBuilder {
 // the same schema; throws UserError naming the first difference.
 void create_or_check_store(const std::string& store, const schema::LogSchema& schema);
 
+// Hands tables, in store order, to the function it is given: a data file that need not be in memory at once.
+using TableSource = std::function<void(const std::function<void(const table::Table&)>& sink)>;
+
 // Publishes one day. `requests_of(bucket)` and `events_of(bucket)` style: the caller hands every bucket's
 // sorted tables, in any order and from many threads; what is missing is an empty bucket (no file).
 class DayWriter {
@@ -178,6 +182,7 @@ class DayWriter {
   // Each table becomes a row group; the rows of a bucket must already be in store order over all its tables.
   void write_bucket(int bucket, const std::vector<table::Table>& requests,
                     const std::vector<table::Table>& events);
+  void write_bucket(int bucket, const TableSource& requests, const TableSource& events);
   // `body`: counts, input hashes, resolved config.
   void publish(json::Value body);
 
@@ -188,8 +193,14 @@ class DayWriter {
 
 // Replaces the items (users) table as a whole; rows already sorted and free of duplicate (id, ts_ms).
 void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body);
+// `with_embeddings`: whether any item of the source has one; the row groups of a file must agree.
+void publish_items(const std::string& store, const TableSource& tables, bool with_embeddings,
+                   json::Value body);
 void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket,
                    json::Value body);
+// `tables_of` is called once a bucket, in order.
+void publish_users(const std::string& store, int num_buckets,
+                   const std::function<TableSource(int bucket)>& tables_of, json::Value body);
 
 // Reads a store. Thread-safe.
 class LogStore {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -74,26 +75,27 @@ std::string first_difference(const schema::LogSchema& have, const schema::LogSch
   return "nothing";
 }
 
-void write_tables(const std::string& path, const std::vector<table::Table>& tables,
-                  std::vector<std::string> plain_columns) {
-  table::ParquetWriter writer(path, {.plain_columns = std::move(plain_columns)});
-  for (const table::Table& one : tables) writer.write(one);
-  writer.close();
-}
-
-int64_t rows_of(const std::vector<table::Table>& tables) {
-  int64_t rows = 0;
-  for (const table::Table& one : tables) rows += one.num_rows();
-  return rows;
-}
-
 // Writes one data file of `publisher`, unless there are no rows.
-void add_tables(table::Publisher& publisher, const std::string& folder,
-                const std::vector<table::Table>& tables, std::vector<std::string> plain_columns) {
-  const int64_t rows = rows_of(tables);
-  if (rows == 0) return;
-  write_tables(publisher.data_path(folder), tables, std::move(plain_columns));
+void add_tables(table::Publisher& publisher, const std::string& folder, const TableSource& tables,
+                const std::vector<std::string>& plain_columns) {
+  std::optional<table::ParquetWriter> writer;
+  int64_t rows = 0;
+  tables([&](const table::Table& one) {
+    if (one.num_rows() == 0) return;
+    if (!writer)
+      writer.emplace(publisher.data_path(folder), table::ParquetWriteOptions{.plain_columns = plain_columns});
+    writer->write(one);
+    rows += one.num_rows();
+  });
+  if (!writer) return;
+  writer->close();
   publisher.add_file(folder, rows);
+}
+
+TableSource source_of(const std::vector<table::Table>& tables) {
+  return [&tables](const std::function<void(const table::Table&)>& sink) {
+    for (const table::Table& one : tables) sink(one);
+  };
 }
 
 }  // namespace
@@ -125,6 +127,10 @@ DayWriter::~DayWriter() = default;
 
 void DayWriter::write_bucket(int bucket, const std::vector<table::Table>& requests,
                              const std::vector<table::Table>& events) {
+  write_bucket(bucket, source_of(requests), source_of(events));
+}
+
+void DayWriter::write_bucket(int bucket, const TableSource& requests, const TableSource& events) {
   US_CHECK(bucket >= 0 && bucket < impl_->schema.num_buckets, "bucket out of range");
   add_tables(impl_->publisher, day_folder("requests", impl_->day, bucket), requests, {"request_id"});
   add_tables(impl_->publisher, day_folder("events", impl_->day, bucket), events, {"event_id"});
@@ -134,35 +140,48 @@ void DayWriter::publish(json::Value body) { impl_->publisher.publish(std::move(b
 
 namespace {
 
+constexpr const char* kEmbedding = "embedding";
+
 // A builder leaves `embedding` out where no item has one; the row groups of a file must agree.
-std::vector<table::Table> with_embeddings_alike(std::vector<table::Table> tables) {
-  const auto has_embedding = [](const table::Table& one) { return one.find("embedding") != nullptr; };
-  if (std::none_of(tables.begin(), tables.end(), has_embedding)) return tables;
-  for (table::Table& one : tables) {
-    if (has_embedding(one)) continue;
-    const auto n = static_cast<size_t>(one.num_rows());
-    one.add("embedding", table::make_list(std::vector<int32_t>(n + 1, 0), table::make_floats({}),
-                                          std::vector<uint8_t>(n, 0)));
-  }
-  return tables;
+table::Table with_embedding_column(table::Table one) {
+  if (one.find(kEmbedding) != nullptr) return one;
+  const auto n = static_cast<size_t>(one.num_rows());
+  one.add(kEmbedding, table::make_list(std::vector<int32_t>(n + 1, 0), table::make_floats({}),
+                                       std::vector<uint8_t>(n, 0)));
+  return one;
 }
 
 }  // namespace
 
-void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body) {
+void publish_items(const std::string& store, const TableSource& tables, bool with_embeddings,
+                   json::Value body) {
   table::Publisher publisher(store, "items");
-  add_tables(publisher, "items", with_embeddings_alike(tables), {"item_id", "title"});
+  const TableSource alike = [&](const std::function<void(const table::Table&)>& sink) {
+    tables([&](const table::Table& one) { sink(with_embeddings ? with_embedding_column(one) : one); });
+  };
+  add_tables(publisher, "items", alike, {"item_id", "title"});
+  publisher.publish(std::move(body));
+}
+
+void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body) {
+  const bool with_embeddings = std::any_of(
+      tables.begin(), tables.end(), [](const table::Table& one) { return one.find(kEmbedding) != nullptr; });
+  publish_items(store, source_of(tables), with_embeddings, std::move(body));
+}
+
+void publish_users(const std::string& store, int num_buckets,
+                   const std::function<TableSource(int bucket)>& tables_of, json::Value body) {
+  table::Publisher publisher(store, "users");
+  for (int bucket = 0; bucket < num_buckets; ++bucket)
+    add_tables(publisher, "users/" + bucket_folder(bucket), tables_of(bucket), {"user_id"});
   publisher.publish(std::move(body));
 }
 
 void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket,
                    json::Value body) {
-  table::Publisher publisher(store, "users");
-  for (size_t bucket = 0; bucket < tables_by_bucket.size(); ++bucket) {
-    add_tables(publisher, "users/" + bucket_folder(static_cast<int>(bucket)), tables_by_bucket[bucket],
-               {"user_id"});
-  }
-  publisher.publish(std::move(body));
+  publish_users(
+      store, static_cast<int>(tables_by_bucket.size()),
+      [&](int bucket) { return source_of(tables_by_bucket[static_cast<size_t>(bucket)]); }, std::move(body));
 }
 
 LogStore::LogStore(std::string store) : path_(std::move(store)), schema_(read_schema(path_)) {}

@@ -183,6 +183,43 @@ Column import_any_dictionary(const std::shared_ptr<Array>& array, const std::str
   }
 }
 
+// Hashed ids fill all 64 bits: beyond 2^63 − 1 the column becomes the digits, exactly.
+Column import_uint64(const std::shared_ptr<Array>& array) {
+  const auto& typed = static_cast<const arrow::UInt64Array&>(*array);
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  bool fits = true;
+  for (int64_t i = 0; i < array->length(); ++i) fits = fits && (array->IsNull(i) || typed.Value(i) <= kMax);
+  if (fits) {
+    return convert_rows<int64_t>(Type::Int64, array,
+                                 [&](int64_t i) { return static_cast<int64_t>(typed.Value(i)); });
+  }
+  std::string digits;
+  return copy_strings(array, [&](int64_t i) -> std::string_view {
+    digits = std::to_string(typed.Value(i));
+    return digits;
+  });
+}
+
+// Whole decimals are how some databases keep ids: exact, as integers or as digits.
+Column import_whole_decimals(const std::shared_ptr<Array>& array) {
+  const auto& typed = static_cast<const arrow::Decimal128Array&>(*array);
+  const auto value = [&](int64_t i) { return arrow::Decimal128(typed.GetValue(i)); };
+  bool fits = true;
+  for (int64_t i = 0; i < array->length(); ++i) {
+    fits = fits && (array->IsNull(i) || (value(i) >= std::numeric_limits<int64_t>::min() &&
+                                         value(i) <= std::numeric_limits<int64_t>::max()));
+  }
+  if (fits) {
+    return convert_rows<int64_t>(Type::Int64, array,
+                                 [&](int64_t i) { return static_cast<int64_t>(value(i).low_bits()); });
+  }
+  std::string digits;
+  return copy_strings(array, [&](int64_t i) -> std::string_view {
+    digits = value(i).ToIntegerString();
+    return digits;
+  });
+}
+
 }  // namespace
 
 Column import_array(const std::shared_ptr<Array>& array, const std::string& where) {
@@ -210,15 +247,8 @@ Column import_array(const std::shared_ptr<Array>& array, const std::string& wher
       return widen<arrow::UInt16Array>(array);
     case arrow::Type::UINT32:
       return widen<arrow::UInt32Array>(array);
-    case arrow::Type::UINT64: {
-      const auto& typed = static_cast<const arrow::UInt64Array&>(*array);
-      return convert_rows<int64_t>(Type::Int64, array, [&](int64_t i) {
-        if (typed.Value(i) > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-          out_of_range(where, i, fmt::format("expected an integer below 2^63, got {}", typed.Value(i)));
-        }
-        return static_cast<int64_t>(typed.Value(i));
-      });
-    }
+    case arrow::Type::UINT64:
+      return import_uint64(array);
     case arrow::Type::HALF_FLOAT: {
       const auto& typed = static_cast<const arrow::HalfFloatArray&>(*array);
       return convert_rows<float>(Type::Float, array, [&](int64_t i) {
@@ -232,6 +262,7 @@ Column import_array(const std::shared_ptr<Array>& array, const std::string& wher
     case arrow::Type::DECIMAL128: {
       const auto& typed = static_cast<const arrow::Decimal128Array&>(*array);
       const int32_t scale = static_cast<const arrow::DecimalType&>(*array->type()).scale();
+      if (scale == 0) return import_whole_decimals(array);
       return convert_rows<double>(Type::Double, array, [&](int64_t i) {
         return arrow::Decimal128(typed.GetValue(i)).ToDouble(scale);
       });

@@ -1,8 +1,8 @@
 // Parquet files as tables. Types are normalised on reading: all integers → Int64 (Int8 and Int32 stay),
-// uint64 above 2^63-1 → error, half/float → Float, decimal → Double, timestamps and dates of any unit → Int64
-// milliseconds UTC (naive ones read as UTC), dictionary / large / view strings and binary → String, large and
-// fixed-size lists → List. Thread-safety: one reader may serve `read_row_group` from many threads; a writer
-// belongs to one.
+// a batch of uint64 or whole decimals (scale 0) that holds more than 64 signed bits → String of digits,
+// half/float → Float, other decimals → Double, timestamps and dates of any unit → Int64 milliseconds UTC
+// (naive ones read as UTC), dictionary / large / view strings and binary → String, large and fixed-size lists
+// → List. Thread-safety: one reader may serve `read_row_group` from many threads; a writer belongs to one.
 #pragma once
 
 #include <cstdint>
