@@ -63,7 +63,7 @@ void for_each_version(Spill& spill, const std::string& key, const Options& optio
 void publish_item_versions(const Options& options, const schema::LogSchema& schema, Spill& spill,
                            const json::Value& body, bool with_embeddings, int64_t& duplicates,
                            int64_t& count) {
-  logstore::publish_items(
+  logstore::publish_items_from(
       options.store,
       [&](const std::function<void(const table::Table&)>& sink) {
         logstore::ItemsBuilder builder(schema);
@@ -102,7 +102,7 @@ void publish_user_versions(const Options& options, const schema::LogSchema& sche
       sink(builder.finish());
     };
   };
-  logstore::publish_users(options.store, schema.num_buckets, tables_of, body);
+  logstore::publish_users_from(options.store, schema.num_buckets, tables_of, body);
 }
 
 }  // namespace

@@ -383,7 +383,7 @@ class Run {
     std::atomic<int64_t> requests{0}, candidates{0}, events{0}, unknown{0};
     base::parallel_for(threads_, schema_.num_buckets, [&](int64_t bucket) {
       const std::string key = fmt::format("{}-{}", day.number, bucket);
-      writer.write_bucket(
+      writer.write_bucket_from(
           static_cast<int>(bucket),
           [&](const TableSink& sink) { write_requests("r-" + key, sink, requests, candidates, unknown); },
           [&](const TableSink& sink) { write_events("e-" + key, sink, events); });

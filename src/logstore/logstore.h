@@ -182,7 +182,7 @@ class DayWriter {
   // Each table becomes a row group; the rows of a bucket must already be in store order over all its tables.
   void write_bucket(int bucket, const std::vector<table::Table>& requests,
                     const std::vector<table::Table>& events);
-  void write_bucket(int bucket, const TableSource& requests, const TableSource& events);
+  void write_bucket_from(int bucket, const TableSource& requests, const TableSource& events);
   // `body`: counts, input hashes, resolved config.
   void publish(json::Value body);
 
@@ -194,13 +194,13 @@ class DayWriter {
 // Replaces the items (users) table as a whole; rows already sorted and free of duplicate (id, ts_ms).
 void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body);
 // `with_embeddings`: whether any item of the source has one; the row groups of a file must agree.
-void publish_items(const std::string& store, const TableSource& tables, bool with_embeddings,
-                   json::Value body);
+void publish_items_from(const std::string& store, const TableSource& tables, bool with_embeddings,
+                        json::Value body);
 void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket,
                    json::Value body);
 // `tables_of` is called once a bucket, in order.
-void publish_users(const std::string& store, int num_buckets,
-                   const std::function<TableSource(int bucket)>& tables_of, json::Value body);
+void publish_users_from(const std::string& store, int num_buckets,
+                        const std::function<TableSource(int bucket)>& tables_of, json::Value body);
 
 // Reads a store. Thread-safe.
 class LogStore {

@@ -127,10 +127,10 @@ DayWriter::~DayWriter() = default;
 
 void DayWriter::write_bucket(int bucket, const std::vector<table::Table>& requests,
                              const std::vector<table::Table>& events) {
-  write_bucket(bucket, source_of(requests), source_of(events));
+  write_bucket_from(bucket, source_of(requests), source_of(events));
 }
 
-void DayWriter::write_bucket(int bucket, const TableSource& requests, const TableSource& events) {
+void DayWriter::write_bucket_from(int bucket, const TableSource& requests, const TableSource& events) {
   US_CHECK(bucket >= 0 && bucket < impl_->schema.num_buckets, "bucket out of range");
   add_tables(impl_->publisher, day_folder("requests", impl_->day, bucket), requests, {"request_id"});
   add_tables(impl_->publisher, day_folder("events", impl_->day, bucket), events, {"event_id"});
@@ -153,8 +153,8 @@ table::Table with_embedding_column(table::Table one) {
 
 }  // namespace
 
-void publish_items(const std::string& store, const TableSource& tables, bool with_embeddings,
-                   json::Value body) {
+void publish_items_from(const std::string& store, const TableSource& tables, bool with_embeddings,
+                        json::Value body) {
   table::Publisher publisher(store, "items");
   const TableSource alike = [&](const std::function<void(const table::Table&)>& sink) {
     tables([&](const table::Table& one) { sink(with_embeddings ? with_embedding_column(one) : one); });
@@ -166,11 +166,11 @@ void publish_items(const std::string& store, const TableSource& tables, bool wit
 void publish_items(const std::string& store, const std::vector<table::Table>& tables, json::Value body) {
   const bool with_embeddings = std::any_of(
       tables.begin(), tables.end(), [](const table::Table& one) { return one.find(kEmbedding) != nullptr; });
-  publish_items(store, source_of(tables), with_embeddings, std::move(body));
+  publish_items_from(store, source_of(tables), with_embeddings, std::move(body));
 }
 
-void publish_users(const std::string& store, int num_buckets,
-                   const std::function<TableSource(int bucket)>& tables_of, json::Value body) {
+void publish_users_from(const std::string& store, int num_buckets,
+                        const std::function<TableSource(int bucket)>& tables_of, json::Value body) {
   table::Publisher publisher(store, "users");
   for (int bucket = 0; bucket < num_buckets; ++bucket)
     add_tables(publisher, "users/" + bucket_folder(bucket), tables_of(bucket), {"user_id"});
@@ -179,7 +179,7 @@ void publish_users(const std::string& store, int num_buckets,
 
 void publish_users(const std::string& store, const std::vector<std::vector<table::Table>>& tables_by_bucket,
                    json::Value body) {
-  publish_users(
+  publish_users_from(
       store, static_cast<int>(tables_by_bucket.size()),
       [&](int bucket) { return source_of(tables_by_bucket[static_cast<size_t>(bucket)]); }, std::move(body));
 }
