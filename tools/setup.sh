@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a bare Debian 12 or Ubuntu 24.04 to where uniscale builds: system packages that are missing (apt, as root or through
-# sudo) and a .venv with the pinned wheels. Does nothing when all is there.
+# sudo) and a .venv with the pinned wheels, those that examples and their tests use among them. Does nothing when all is there.
 #   TORCH=<file or requirement>   a CPU wheel of torch, where the plain index would bring a CUDA build
 #   PIP_ARGS="…"                  further arguments for pip (another index, a proxy)
 set -euo pipefail
@@ -31,7 +31,7 @@ major=$(c++ -dumpversion | cut -d. -f1)
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is too old: expected 3.10 or newer, got $(python3 --version)"
 
 stamp="$venv/.requirements"
-wanted=$(cat requirements/build.txt; echo "${TORCH:-}")
+wanted=$(cat requirements/build.txt requirements/examples.txt; echo "${TORCH:-}")
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
   [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || fail "python3 -m venv failed (is python3-venv installed?)"
   echo "setup: installing the pinned wheels into $venv"
@@ -40,6 +40,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     "$venv/bin/pip" install -q ${PIP_ARGS:-} "$TORCH" || fail "pip could not install TORCH=$TORCH"
   fi
   # shellcheck disable=SC2086
-  "$venv/bin/pip" install -q ${PIP_ARGS:-} -r requirements/build.txt || fail "pip could not install requirements/build.txt"
+  "$venv/bin/pip" install -q ${PIP_ARGS:-} -r requirements/build.txt -r requirements/examples.txt ||
+    fail "pip could not install requirements/build.txt and requirements/examples.txt"
   printf '%s\n' "$wanted" > "$stamp"
 fi

@@ -498,5 +498,68 @@ TEST_F(SampleSetFolder, StatisticsAreThoseOfTheFirstRequestsInTime) {
   EXPECT_DOUBLE_EQ(price.inverse_stddev, 1.0);
 }
 
+feature::FeatureSpec vector_spec(int64_t dim) {
+  const std::vector<feature::FeatureOptions> features = {{.name = "content",
+                                                          .kind = "vector",
+                                                          .source = "item.embedding",
+                                                          .table = {},
+                                                          .dim = dim,
+                                                          .boundaries = {},
+                                                          .ngrams = {}}};
+  const std::vector<feature::TokenOptions> tokens = {
+      {.name = "candidate", .side = "candidate", .features = {"content"}}};
+  return {features, tokens, schema::make_log_schema({}), {}, {"search"}};
+}
+
+TEST_F(SampleSetFolder, EmbeddingsAreReadAsVectorsWithAFlagOfMissing) {
+  plant_day(folder_, first_,
+            {{0,
+              {planted_table({{.request_id = "r",
+                               .user_id = "u",
+                               .ts_ms = first_.begin_ms(),
+                               .clicks = {},
+                               .items = {{.item_id = "a", .embedding = {0.5F, -1.0F}},
+                                         {.item_id = "b", .embedding = {}},
+                                         {.item_id = "c", .embedding = {2.0F, std::nanf("")}}}}})}}});
+  const feature::FeatureSpec spec = vector_spec(2);
+  Reader reader(options_, spec);
+  RequestBatch batch;
+  ASSERT_TRUE(reader.next(batch));
+  EXPECT_EQ(batch.floats[0].width, 3);
+  EXPECT_EQ(batch.floats[0].values, (std::vector<float>{0.5F, -1.0F, 0, 0, 0, 1, 0, 0, 1}));
+  EXPECT_NE(error_of(vector_spec(3), options_)
+                .find("column items.item.embedding: row 0: feature \"content\": expected vectors of dim = 3 "
+                      "values, got 2"),
+            std::string::npos)
+      << error_of(vector_spec(3), options_);
+}
+
+TEST_F(SampleSetFolder, SamplesWithoutEmbeddingsNameTheColumn) {
+  plant_many();
+  EXPECT_NE(error_of(vector_spec(2), options_)
+                .find("column items.item.embedding: missing; the samples were built without it"),
+            std::string::npos)
+      << error_of(vector_spec(2), options_);
+}
+
+TEST_F(SampleSetFolder, ItemKeysFollowTheCandidatesThatAreKept) {
+  plant_many();
+  options_.origins = {"exposed"};
+  options_.item_keys = true;
+  const feature::FeatureSpec spec = make_spec();
+  Reader reader(options_, spec);
+  std::vector<uint64_t> got, expected;
+  for (const RequestBatch& batch : drain(reader))
+    got.insert(got.end(), batch.item_key.begin(), batch.item_key.end());
+  for (const PlantedRequest& request : all_) {
+    for (const PlantedItem& item : request.items) {
+      if (item.origin == 0) expected.push_back(base::stable_hash(0, item.item_id));
+    }
+  }
+  std::sort(got.begin(), got.end());
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(got, expected);
+}
+
 }  // namespace
 }  // namespace uniscale::dataset

@@ -22,6 +22,7 @@ struct PlantedItem {
   std::array<int8_t, 3> source{};  // 0: the label is 0
   float weight = 1;                // of every label that is 1
   double price = 0;                // NaN: null
+  std::vector<float> embedding;    // empty: null
 };
 
 struct PlantedRequest {
@@ -48,6 +49,9 @@ inline table::Table planted_table(const std::vector<PlantedRequest>& requests,
   std::array<std::vector<int8_t>, 3> source;
   std::array<std::vector<float>, 3> weight;
   table::ValueVector<double> price;
+  std::vector<int32_t> embedding_offsets{0};
+  std::vector<float> embedding;
+  std::vector<uint8_t> has_embedding;
   for (const PlantedRequest& r : requests) {
     request_id.push(r.request_id);
     domain.push(r.domain);
@@ -66,6 +70,9 @@ inline table::Table planted_table(const std::vector<PlantedRequest>& requests,
         weight[t].push_back(item.source[t] != 0 ? item.weight : 1.0F);
       }
       item.price != item.price ? price.push_null() : price.push(item.price);
+      embedding.insert(embedding.end(), item.embedding.begin(), item.embedding.end());
+      embedding_offsets.push_back(static_cast<int32_t>(embedding.size()));
+      has_embedding.push_back(item.embedding.empty() ? 0 : 1);
     }
     item_offsets.push_back(static_cast<int32_t>(item_id.size()));
   }
@@ -95,8 +102,14 @@ inline table::Table planted_table(const std::vector<PlantedRequest>& requests,
   }
   if (without != "items.item") {
     names.push_back("item");
-    columns.push_back(table::make_struct(
-        {"price"}, {table::make_doubles(std::move(price.values), std::move(price.valid))}, c));
+    std::vector<std::string> of_item{"price"};
+    std::vector<Column> item_columns{table::make_doubles(std::move(price.values), std::move(price.valid))};
+    if (!embedding.empty()) {
+      of_item.emplace_back("embedding");
+      item_columns.push_back(table::make_list(
+          std::move(embedding_offsets), table::make_floats(std::move(embedding)), std::move(has_embedding)));
+    }
+    columns.push_back(table::make_struct(std::move(of_item), std::move(item_columns), c));
   }
   out.add("items", table::make_list(std::move(item_offsets),
                                     table::make_struct(std::move(names), std::move(columns), c)));

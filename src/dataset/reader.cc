@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
-#include <future>
 #include <map>
-#include <numeric>
-#include <semaphore>
+#include <utility>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/threads.h"
 #include "dataset/dataset.h"
+#include "dataset/detail/decode_pool.h"
 #include "dataset/detail/row_group.h"
 #include "table/publication.h"
 
@@ -23,6 +21,7 @@ using feature::RequestBatch;
 
 // Row groups that are shuffled together: enough to mix users and hours, little enough to hold.
 constexpr size_t kShuffleWindow = 4;
+constexpr int kAheadPerThread = 2;
 
 struct DayFiles {
   base::Day day;
@@ -104,14 +103,16 @@ SampleSet describe(const Options& options) {
 }
 
 struct Reader::Impl {
-  // A sample file in the order of its row groups; the next group is decoded ahead while the current one is
-  // consumed.
+  // A sample file in the order of its row groups. A merge by time needs the current group of every file; the
+  // next one is decoded ahead while the current one is consumed, kAheadPerThread of them a thread at the
+  // most.
   struct Stream {
     std::string path;
     std::shared_ptr<const table::ParquetReader> reader;
     int next_group = 0;
     std::shared_ptr<const RowGroup> group;
-    std::future<std::shared_ptr<const RowGroup>> ahead;
+    GroupFuture ahead;
+    bool is_ahead = false;  // asked for before it was needed
     int64_t row = 0;
     int64_t last_ts_ms = std::numeric_limits<int64_t>::min();
   };
@@ -127,36 +128,19 @@ struct Reader::Impl {
         filters(options),
         days(find_days(options)),
         cursor(start),
-        slots(base::resolve_num_threads(options.threads)) {
+        pool(base::resolve_num_threads(options.threads)) {
     begin_epoch();
-  }
-
-  ~Impl() {
-    // Decoders hold references into this object.
-    for (Stream& stream : streams) {
-      if (stream.ahead.valid()) stream.ahead.wait();
-    }
-    for (auto& pending : window_ahead) {
-      if (pending.valid()) pending.wait();
-    }
   }
 
   std::shared_ptr<const table::ParquetReader> open(const std::string& path) {
     return std::make_shared<const table::ParquetReader>(path);
   }
 
-  std::future<std::shared_ptr<const RowGroup>> decode(std::shared_ptr<const table::ParquetReader> reader,
-                                                      std::string path, int row_group) {
-    return std::async(
-        std::launch::async, [this, reader = std::move(reader), path = std::move(path), row_group] {
-          slots.acquire();
-          struct Release {
-            std::counting_semaphore<>& s;
-            ~Release() { s.release(); }
-          } release{slots};
-          return std::shared_ptr<const RowGroup>(
-              std::make_shared<RowGroup>(read_row_group(*reader, path, row_group, spec, filters)));
-        });
+  GroupFuture decode(std::shared_ptr<const table::ParquetReader> reader, std::string path, int row_group) {
+    return pool.submit([this, reader = std::move(reader), path = std::move(path), row_group] {
+      return std::shared_ptr<const RowGroup>(
+          std::make_shared<RowGroup>(read_row_group(*reader, path, row_group, spec, filters)));
+    });
   }
 
   void begin_epoch() {
@@ -172,6 +156,7 @@ struct Reader::Impl {
   void begin_time() {
     next_day = 0;
     streams.clear();
+    num_ahead = 0;
     int64_t left = cursor.row;
     // Whole days before the cursor are counted, not decoded.
     while (left > 0 && next_day < days.size()) {
@@ -211,8 +196,11 @@ struct Reader::Impl {
         while (stream.row < stream.group->num_rows() && stream.group->num_kept(stream.row) == 0) ++stream.row;
         // Late enough to bound the memory, early enough to hide the decoding.
         if (!stream.ahead.valid() && stream.row * 2 >= stream.group->num_rows() &&
-            stream.next_group < stream.reader->num_row_groups()) {
+            stream.next_group < stream.reader->num_row_groups() &&
+            num_ahead < kAheadPerThread * pool.num_threads()) {
           stream.ahead = decode(stream.reader, stream.path, stream.next_group++);
+          stream.is_ahead = true;
+          ++num_ahead;
         }
         if (stream.row < stream.group->num_rows()) {
           const int64_t ts_ms = stream.group->batch.ts_ms[static_cast<size_t>(stream.row)];
@@ -228,6 +216,7 @@ struct Reader::Impl {
         stream.ahead = decode(stream.reader, stream.path, stream.next_group++);
       }
       stream.group = stream.ahead.get();
+      if (std::exchange(stream.is_ahead, false)) --num_ahead;
       stream.row = 0;
     }
   }
@@ -354,22 +343,24 @@ struct Reader::Impl {
   Filters filters;
   std::vector<DayFiles> days;
   Cursor cursor;
-  std::counting_semaphore<> slots;
   bool has_next = false;
   Next next{};
 
   size_t next_day = 0;
   std::vector<Stream> streams;
+  int num_ahead = 0;
   Stream* current = nullptr;
 
   std::map<std::string, std::shared_ptr<const table::ParquetReader>> readers;
   std::vector<GroupRef> groups;
   size_t next_group = 0;
   std::vector<std::shared_ptr<const RowGroup>> window;
-  std::vector<std::future<std::shared_ptr<const RowGroup>>> window_ahead;
+  std::vector<GroupFuture> window_ahead;
   size_t window_ahead_begin = 0;
   std::vector<std::pair<size_t, int64_t>> window_rows;
   size_t window_row = 0;
+
+  DecodePool pool;  // last: its threads read the members above and end first
 };
 
 Reader::Reader(Options options, const feature::FeatureSpec& spec, Cursor start)

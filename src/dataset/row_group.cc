@@ -156,11 +156,33 @@ void require_whole_list(const Column& list, const std::string& where) {
              where + ": list values that belong to no row");
 }
 
+// A vector of another length is a mistake of the configuration, not a missing one; empty and null are
+// missing.
+void require_vectors(const Column& list, int64_t length, const std::string& feature,
+                     const std::string& where) {
+  US_REQUIRE(list.type() == Type::List,
+             fmt::format("{}: expected a list of numbers, got {}", where, list.source_type()));
+  for (int64_t i = 0; i < list.length(); ++i) {
+    const int64_t got = list.list_end(i) - list.list_begin(i);
+    US_REQUIRE(got == 0 || got == length,
+               fmt::format("{}: row {}: feature \"{}\": expected vectors of dim = {} values, got {}", where,
+                           i, feature, length, got));
+  }
+}
+
 void encode_feature(const table::Table& table, const Feature& feature, const feature::FeatureSpec& spec,
                     const std::string& file, RequestBatch& batch) {
   const std::string path = path_of(feature);
   const Column& column = require_path(table, path, file);
   RawValues scratch;
+  if (feature.kind == feature::Kind::Vector) {
+    require_vectors(column, feature.dim - 1, feature.name, fmt::format("{}: column {}", file, path));
+    RawColumn raw = raw_column(column.child(0), feature, fmt::format("{}: column {}", file, path), scratch);
+    raw.num_rows = column.length();
+    raw.offsets = column.offsets();
+    encode(feature, nullptr, raw, batch);
+    return;
+  }
   RawColumn raw = raw_column(column, feature, fmt::format("{}: column {}", file, path), scratch);
   if (feature.kind == feature::Kind::Sequence) {
     const Column& list = *table.find(path.substr(0, path.find('.')));

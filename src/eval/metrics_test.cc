@@ -9,27 +9,18 @@
 #include <limits>
 #include <map>
 
-#include "base/error.h"
+#include "base/error_of_test.h"
 #include "base/random.h"
 #include "eval/reference.h"
 
 namespace uniscale::eval {
 namespace {
 
+using base::error_of;
 using testing::HasSubstr;
 using Floats = std::vector<float>;
 using Labels = std::vector<uint8_t>;
 using Keys = std::vector<uint64_t>;
-
-template <class Body>
-std::string error_of(Body body) {
-  try {
-    body();
-  } catch (const base::UserError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // The oracle table of docs/metrics.md.
 TEST(Oracle, M1OneClassHasNoAucButAReason) {

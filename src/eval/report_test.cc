@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "base/error.h"
+#include "base/error_of_test.h"
 #include "base/random.h"
 #include "eval/bootstrap.h"
 #include "eval/peers.h"
@@ -13,17 +13,8 @@
 namespace uniscale::eval {
 namespace {
 
+using base::error_of;
 using testing::HasSubstr;
-
-template <class Body>
-std::string error_of(Body body) {
-  try {
-    body();
-  } catch (const base::UserError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // Users with requests of 5 rows; `signal` 0: scores know nothing of the labels.
 Input world(uint64_t seed, int num_requests, double signal) {

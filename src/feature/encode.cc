@@ -150,13 +150,16 @@ void encode_buckets(const Feature& feature, const RawColumn& raw, IdColumn& out)
 
 void encode_vector(const Feature& feature, const RawColumn& raw, FloatColumn& out) {
   out.width = static_cast<int>(feature.dim);
+  const int64_t length = feature.dim - 1;  // the last place says whether it is missing
   for (int64_t i = 0; i < raw.num_rows; ++i) {
     const int64_t begin = raw.offsets.empty() ? 0 : raw.offsets[static_cast<size_t>(i)];
     const int64_t end = raw.offsets.empty() ? 0 : raw.offsets[static_cast<size_t>(i) + 1];
-    for (int64_t j = 0; j < feature.dim; ++j) {
-      const double value = end - begin == feature.dim ? raw.doubles[static_cast<size_t>(begin + j)] : 0.0;
-      out.values.push_back(std::isfinite(value) ? static_cast<float>(value) : 0.0F);
-    }
+    bool missing = end - begin != length;
+    for (int64_t j = begin; j < end && !missing; ++j)
+      missing = !std::isfinite(static_cast<float>(raw.doubles[static_cast<size_t>(j)]));
+    for (int64_t j = 0; j < length; ++j)
+      out.values.push_back(missing ? 0.0F : static_cast<float>(raw.doubles[static_cast<size_t>(begin + j)]));
+    out.values.push_back(missing ? 1.0F : 0.0F);
   }
 }
 

@@ -13,7 +13,7 @@ namespace uniscale::feature {
 // One raw value a row (or, for sequences, `offsets` of rows + 1 into the values). Exactly one of the value
 // spans is used, by the feature's value_type: String → strings (data() null = missing), Double → doubles (NaN
 // = missing), Int → ints with `ints_valid` (empty = all valid). Vector features: doubles with `offsets`; a
-// row of another length than dim is missing.
+// row of another length than the feature's, or with a value that is not finite, is missing.
 struct RawColumn {
   int64_t num_rows = 0;
   std::span<const std::string_view> strings;
@@ -28,7 +28,7 @@ struct RawColumn {
 // decimal text. Text: NFC, lower-case, white space collapsed (text/normalise.h), n-grams hashed alike, in
 // order of appearance, duplicates kept, at most max_length. Sequence: the newest max_length, oldest first.
 // Numeric: [transformed, 0] or [0, 1] if missing; non-finite after the transform = missing; bucketise: id 1 +
-// number of boundaries ≤ value.
+// number of boundaries ≤ value. Vector: [values…, 0], or [0…, 1] if missing.
 void encode(const Feature& feature, const TableSpec* table, const RawColumn& raw, RequestBatch& batch);
 
 }  // namespace uniscale::feature

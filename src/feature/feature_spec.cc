@@ -22,6 +22,7 @@ struct Source {
   Side side = Side::Candidate;
   schema::ValueType type = schema::ValueType::String;
   bool jagged = false;  // a list a row: histories
+  bool dense = false;   // a list of floats a row
 };
 
 const schema::DeclaredColumn* find_declared(const std::vector<schema::DeclaredColumn>& columns,
@@ -57,6 +58,7 @@ std::optional<Source> resolve_source(std::string_view source, const schema::LogS
     return std::nullopt;
   }
   if (source == "item_id") return Source{Side::Candidate};
+  if (source == "item.embedding") return Source{Side::Candidate, schema::ValueType::Double, false, true};
   if (source == "item.title" || source == "item.category") return Source{Side::Candidate};
   if (source == "candidate.score") return Source{Side::Candidate, schema::ValueType::Double};
   if (source == "user_id" || source == "query" || source == "domain") return Source{Side::Request};
@@ -122,8 +124,10 @@ std::string kind_problem(Kind kind, const FeatureOptions& options, const Source&
                          : "only a history can have kind = \"sequence\"";
   }
   if (kind == Kind::Numeric && text) return "kind = \"numeric\" needs a column of type double or int";
-  if (kind == Kind::Vector && source.type != schema::ValueType::Double)
-    return "kind = \"vector\" needs a column of doubles";
+  if (source.dense != (kind == Kind::Vector)) {
+    return source.dense ? "an embedding needs kind = \"vector\""
+                        : "only item.embedding can have kind = \"vector\"";
+  }
   if (kind == Kind::Text && !text) return "kind = \"text\" needs a column of type string";
   if (kind == Kind::Categorical && source.type == schema::ValueType::Double) {
     return "a double cannot be categorical: use kind = \"numeric\" with transform = \"bucketise\"";
@@ -206,7 +210,7 @@ FeatureSpec::FeatureSpec(const std::vector<FeatureOptions>& features, const std:
       feature.table = it->second;
     } else {
       feature.slot = num_float_slots_++;
-      feature.dim = kind == Kind::Vector ? options.dim : 2;
+      feature.dim = kind == Kind::Vector ? options.dim + 1 : 2;
     }
     features_.push_back(std::move(feature));
   }
@@ -423,6 +427,7 @@ FeatureSpec FeatureSpec::from_json(const json::Value& value, std::string_view wh
       f.slot = spec.num_id_slots_++;
     } else {
       US_REQUIRE(f.kind == Kind::Vector || f.dim == 2, at + ": dim: expected 2 for a number");
+      US_REQUIRE(f.kind != Kind::Vector || f.dim >= 2, at + ": dim: expected at least 2 for a vector");
       f.slot = spec.num_float_slots_++;
     }
     spec.features_.push_back(std::move(f));

@@ -23,12 +23,12 @@ struct FeatureOptions {
   std::string name;
   std::string kind = "categorical";  // categorical | numeric | text | sequence | vector
   // item_id · user_id · query · domain · query_tier · query_history · context.<c> · user.<c> ·
-  // candidate.score · candidate.<c> · item.title · item.category · item.<c> ·
+  // candidate.score · candidate.<c> · item.title · item.category · item.embedding · item.<c> ·
   // history.<sequence>.{item_id,action,domain,age_bucket}
   std::string source;
   std::string table;               // embedding table shared under this name; default: the feature's own name
   int64_t buckets = 100'000;       // rows of the table; id 0 = missing
-  int64_t dim = 16;                // width of an embedding row
+  int64_t dim = 16;                // width of an embedding row; vector: how many values it has
   std::string transform = "none";  // numeric: none | log | standardise | log_standardise | bucketise
   std::vector<double> boundaries;  // bucketise
   int64_t max_length = 50;         // sequence and text: ids kept (sequence: the newest)
@@ -57,8 +57,8 @@ struct Feature {
   std::string source;
   schema::ValueType value_type = schema::ValueType::String;
   // Categorical, Text, Sequence and bucketised Numeric have ids: `slot` indexes RequestBatch::ids and `table`
-  // tables(). Plain Numeric (width 2: value, is_missing) and Vector have floats: `slot` indexes
-  // RequestBatch::floats.
+  // tables(). Plain Numeric (width 2: value, is_missing) and Vector (its values, is_missing) have floats:
+  // `slot` indexes RequestBatch::floats.
   bool has_ids = true;
   int slot = 0;
   int table = -1;

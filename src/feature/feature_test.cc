@@ -5,7 +5,7 @@
 #include <functional>
 #include <limits>
 
-#include "base/error.h"
+#include "base/error_of_test.h"
 #include "base/hash.h"
 #include "feature/encode.h"
 #include "feature/feature_spec.h"
@@ -210,6 +210,35 @@ TEST(Encode, SequencesKeepTheNewestOldestFirst) {
   encode(spec.features()[0], &spec.tables()[0], {.num_rows = 2, .strings = items, .offsets = offsets}, batch);
   EXPECT_THAT(batch.ids[0].ids, ElementsAre(id("b", 100), id("c", 100)));
   EXPECT_THAT(batch.ids[0].offsets, ElementsAre(0, 2, 2));
+}
+
+TEST(Encode, VectorsAreCopiedOrMissingAsAWhole) {
+  const FeatureSpec spec = make_spec({{.name = "e", .kind = "vector", .source = "item.embedding", .dim = 2}});
+  EXPECT_EQ(spec.token_input_dim(0), 3) << "two values and whether they are missing";
+  EXPECT_EQ(FeatureSpec::from_json(spec.to_json(), "spec").fingerprint(), spec.fingerprint());
+  RequestBatch batch;
+  const std::vector<double> values = {1, -2, 3, 4, std::nan(""), 5, 1e39};
+  const std::vector<int32_t> offsets = {0, 2, 2, 3, 5, 7};
+  encode(spec.features()[0], nullptr, {.num_rows = 5, .doubles = values, .offsets = offsets}, batch);
+  EXPECT_EQ(batch.floats[0].width, 3);
+  EXPECT_THAT(batch.floats[0].values, ElementsAre(1, -2, 0,   //
+                                                  0, 0, 1,    // empty
+                                                  0, 0, 1,    // too short
+                                                  0, 0, 1,    // NaN
+                                                  0, 0, 1));  // no finite float
+  RequestBatch absent;
+  encode(spec.features()[0], nullptr, {.num_rows = 1}, absent);
+  EXPECT_THAT(absent.floats[0].values, ElementsAre(0, 0, 1));
+}
+
+TEST(FeatureSpec, EmbeddingsAreVectorsAndNothingElseIs) {
+  const auto error_of = [](const FeatureOptions& options) {
+    return base::error_of([&] { make_spec({options}); });
+  };
+  EXPECT_THAT(error_of({.name = "e", .source = "item.embedding"}),
+              HasSubstr("an embedding needs kind = \"vector\""));
+  EXPECT_THAT(error_of({.name = "e", .kind = "vector", .source = "item.price"}),
+              HasSubstr("only item.embedding can have kind = \"vector\""));
 }
 
 TEST(Encode, TextIsNormalisedWordsThenNgramsUpToTheLimit) {

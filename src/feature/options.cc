@@ -7,18 +7,20 @@ const config::ArraySection<FeatureOptions>& feature_section() {
       config::ArraySection<FeatureOptions>("feature", "Raw values that become ids or floats")
           .field("name", &FeatureOptions::name, "unique name", {.required = true})
           .field("kind", &FeatureOptions::kind, "how it is encoded",
-                 {.choices = {"categorical", "numeric", "text", "sequence"}, .source = "model.md"})
+                 {.choices = {"categorical", "numeric", "text", "sequence", "vector"}, .source = "model.md"})
           .field("source", &FeatureOptions::source,
                  "item_id, user_id, query, domain, query_tier, query_history, context.<c>, user.<c>, "
                  "candidate.score, candidate.<c>, "
-                 "item.title, item.category, item.<c>, or history.<sequence>.item_id | action | domain | "
+                 "item.title, item.category, item.embedding, item.<c>, or history.<sequence>.item_id | "
+                 "action | domain | "
                  "age_bucket",
                  {.required = true})
           .field("table", &FeatureOptions::table,
                  "embedding table shared under this name; empty: a table of its own")
           .field("buckets", &FeatureOptions::buckets, "rows of the embedding table; id 0 means missing",
                  {.min = 2, .max = 2147483646, .unit = "rows"})
-          .field("dim", &FeatureOptions::dim, "width of an embedding row", {.min = 1, .max = 4096})
+          .field("dim", &FeatureOptions::dim, "width of an embedding row; vector: how many values it has",
+                 {.min = 1, .max = 4096})
           .field("transform", &FeatureOptions::transform,
                  "numeric: what is done to the value; statistics are fitted on the training span",
                  {.choices = {"none", "log", "standardise", "log_standardise", "bucketise"}})

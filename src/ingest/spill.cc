@@ -71,6 +71,11 @@ std::string Spill::load(const std::string& key) const {
 }
 
 void Spill::remove(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  if (const auto it = files_.find(key); it != files_.end()) {
+    buffered_ -= static_cast<int64_t>(it->second.buffer.size());
+    files_.erase(it);
+  }
   std::error_code error;
   std::filesystem::remove(folder_ + "/" + key, error);
 }

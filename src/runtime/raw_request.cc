@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <set>
 
@@ -166,12 +167,35 @@ void fill_request_side(const RawRequest& request, const Feature& feature,
               : out.push_missing(feature.value_type);
 }
 
+// Embeddings stand in the item table as the bytes of their floats (docs/formats/bundle.md); a request cannot
+// bring them.
+void fill_vectors(const RawRequest& request, const Feature& feature, const bundle::EntityTable* items,
+                  const std::vector<int64_t>& item_rows, ColumnBuffer& out) {
+  const std::string name(after_dot(feature.source));
+  US_REQUIRE(
+      !request.items.contains(name),
+      fmt::format("items.features.{}: expected none, embeddings come from the bundle's item table", name));
+  const int column = table_column(items, name, schema::ValueType::String);
+  out.offsets.push_back(0);
+  for (const int64_t row : item_rows) {
+    const std::string_view bytes =
+        column >= 0 && row >= 0 ? items->value(row, column).text : std::string_view();
+    for (size_t at = 0; at + sizeof(float) <= bytes.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, bytes.data() + at, sizeof(float));
+      out.doubles.push_back(static_cast<double>(value));
+    }
+    out.offsets.push_back(static_cast<int32_t>(out.doubles.size()));
+  }
+}
+
 void fill_candidate_side(const RawRequest& request, const Feature& feature, const bundle::EntityTable* items,
                          const std::vector<int64_t>& item_rows, ColumnBuffer& out) {
   if (feature.source == "item_id") {
     for (const std::string& id : request.item_ids) out.push_text(id);
     return;
   }
+  if (feature.kind == feature::Kind::Vector) return fill_vectors(request, feature, items, item_rows, out);
   const std::string name(after_dot(feature.source));
   if (const auto it = request.items.find(name); it != request.items.end()) {
     for (const RawValue& value : it->second) push_value(value, feature, out);

@@ -3,24 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "base/error.h"
+#include "base/error_of_test.h"
 #include "runtime/planted_bundle_test.h"
 
 namespace uniscale::runtime {
 namespace {
 
+using base::error_of;
 using ::testing::HasSubstr;
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const base::UserError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::string read_error(const std::string& text) {
   return error_of([&] { raw_request_from_json(json::parse(text, "body"), "search", "body"); });
@@ -103,6 +93,33 @@ TEST(ToBatch, TablesFillWhatTheRequestLeavesOutAndTheRequestWins) {
   request.items["price"] = {RawValue::of(7.0), RawValue::of(int64_t{8}), RawValue()};
   EXPECT_THAT(prices(request, missing), ::testing::ElementsAre(7.0F, 0.0F, 8.0F, 0.0F, 0.0F, 1.0F));
   EXPECT_FALSE(missing.user);
+}
+
+TEST(ToBatch, EmbeddingsComeFromTheItemTable) {
+  planted::TemporaryFolder folder;
+  const std::vector<float> vector = {0.5F, -2.0F};
+  bundle::EntityTableWriter writer({{"embedding", schema::ValueType::String}});
+  writer.add("a", {{.text = {reinterpret_cast<const char*>(vector.data()), 2 * sizeof(float)},
+                    .number = 0,
+                    .is_null = false}});
+  writer.add("b", {{.text = {}, .number = 0}});
+  writer.write(folder.path() + "/items.table");
+  const auto items = bundle::EntityTable::open(folder.path() + "/items.table");
+  const feature::FeatureSpec spec({{.name = "e", .kind = "vector", .source = "item.embedding", .dim = 2}},
+                                  {{.name = "t", .side = "candidate", .features = {"e"}}},
+                                  schema::make_log_schema({}), {}, {"search"});
+  RawRequest request;
+  request.domain = "search";
+  request.item_ids = {"a", "b", "stranger"};
+  feature::RequestBatch batch;
+  MissingReport missing;
+  to_batch(request, spec, {}, &items, nullptr, true, batch, missing);
+  EXPECT_THAT(batch.floats[0].values,
+              ::testing::ElementsAre(0.5F, -2.0F, 0.0F, 0.0F, 0.0F, 1.0F, 0.0F, 0.0F, 1.0F));
+  request.items["embedding"] = {RawValue(), RawValue(), RawValue()};
+  EXPECT_THAT(
+      error_of([&] { to_batch(request, spec, {}, &items, nullptr, true, batch, missing); }),
+      HasSubstr("items.features.embedding: expected none, embeddings come from the bundle's item table"));
 }
 
 }  // namespace

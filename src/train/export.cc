@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -42,6 +43,13 @@ bundle::EntityValue entity_value(const table::Column* column, schema::ValueType 
   bundle::EntityValue value{.number = std::nan("")};
   if (column == nullptr || !column->is_valid(row)) return value;
   value.is_null = false;
+  if (column->type() == table::Type::List) {  // an embedding: its floats as bytes (docs/formats/bundle.md)
+    const auto floats = std::as_bytes(column->child(0).floats().subspan(
+        static_cast<size_t>(column->list_begin(row)),
+        static_cast<size_t>(column->list_end(row) - column->list_begin(row))));
+    value.text = {reinterpret_cast<const char*>(floats.data()), floats.size()};
+    return value;
+  }
   switch (type) {
     case schema::ValueType::String:
       value.text = column->string(row);
@@ -85,11 +93,16 @@ void add_latest(const std::string& path, const std::string& id_name,
   flush();
 }
 
-void write_tables(const std::string& store_path, const std::string& folder) {
+void write_tables(const std::string& store_path, const feature::FeatureSpec& spec,
+                  const std::string& folder) {
   const logstore::LogStore store(store_path);
   std::vector<schema::DeclaredColumn> item_columns = store.schema().item;
   item_columns.push_back({"title", schema::ValueType::String});
   item_columns.push_back({"category", schema::ValueType::String});
+  const auto& features = spec.features();
+  if (std::any_of(features.begin(), features.end(),
+                  [](const feature::Feature& one) { return one.source == "item.embedding"; }))
+    item_columns.push_back({"embedding", schema::ValueType::String});
   bundle::EntityTableWriter items(item_columns), users(store.schema().user);
   if (const auto path = store.items_file()) add_latest(*path, "item_id", item_columns, items);
   for (int bucket = 0; bucket < store.schema().num_buckets; ++bucket) {
@@ -144,7 +157,7 @@ std::string export_bundle(const RunSpec& run, TrainedModel& model) {
   write_tensors(folder + "/weights.safetensors", serving_weights(model));
   base::write_file_atomically(folder + "/feature_spec.json", json::dump(model.spec->to_json()) + "\n");
   base::write_file_atomically(folder + "/config.toml", run.resolved_config);
-  if (!options.store.empty()) write_tables(options.store, folder);
+  if (!options.store.empty()) write_tables(options.store, *model.spec, folder);
 
   const json::Value sequences = runtime::sequences_to_json(run.sequences);
   const auto rules = runtime::sequences_from_json(sequences, "sequence");

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+import re
 import shutil
 import sys
 
@@ -22,6 +23,30 @@ class WholeThread(FolderTest):
         self.assertGreater(click["metrics"]["auc"]["value"], 0.55)
         lines = [json.loads(line) for line in (thread.output / "metrics.jsonl").read_text().splitlines()]
         self.assertLess(lines[-1]["loss"], lines[0]["loss"])
+
+    def test_eval_stands_beside_the_shown_order_the_breakdown_and_the_truth(self):
+        thread = Thread(self.folder)
+        everything = {"es3__unexposed_ratio": 1000.0, "es3__unexposed_cap": 10000}
+        for verb in ("synth", "samples", "train"):
+            thread.run(verb, **everything)
+        path = self.folder / "eval.json"
+        stdout, _ = thread.run("eval", "--model", thread.models / "main", "--json", path, "--resamples", "20", "--breakdown",
+                               "--truth", thread.store)
+        results = json.loads(path.read_text())
+        find = lambda *words: next(report for title, report in results.items() if all(word in title for word in words))
+        model, shown = find("click of main", "native labels"), find("shown order, click,")
+        for key in ("rows", "positives", "users", "requests"):
+            self.assertEqual(model[key], shown[key], key)
+        difference = find("click of main", "minus shown order")["metrics"]["auc"]["value"]
+        self.assertAlmostEqual(difference, model["metrics"]["auc"]["value"] - shown["metrics"]["auc"]["value"], places=12)
+        self.assertEqual(find("whole sample set, click", "origin exposed")["rows"] + find("whole sample set, click", "origin unexposed")["rows"],
+                         find("whole sample set, click", "domain search")["rows"])
+        entire = next(title for title in results if title.startswith("entire space, click"))
+        scored, candidates = re.search(r"(\d+) of (\d+) candidates", entire).groups()
+        self.assertEqual(scored, candidates)
+        self.assertGreater(results[entire]["metrics"]["auc@truth"]["value"], 0.5)
+        _, stderr = thread.run("eval", "--model", thread.models / "main", "--truth", self.folder, expect=3)
+        self.assertIn("no truth of day 2026-03-03", stderr)
 
     def test_same_seed_same_bytes_whatever_the_threads(self):
         first, second = Thread(self.folder / "a"), Thread(self.folder / "b")
