@@ -32,6 +32,7 @@ struct Measured {
 
 // Runs `body` in a child process; false if it failed.
 bool in_child(const auto& body, rusage& usage) {
+  std::fflush(stdout);  // or the child would print it again
   const pid_t child = ::fork();
   if (child == 0) {
     int code = 1;

@@ -327,20 +327,21 @@ RowGroup read_row_group(const table::ParquetReader& reader, const std::string& p
     batch.position.push_back(position.is_valid(i) ? position.int32s()[static_cast<size_t>(i)] : -1);
   }
   for (int64_t r = 0; r < n; ++r) {
-    const bool kept = filters.keeps_domain(domain.string(r));
+    const size_t first_range = group.ranges.size();
+    if (filters.keeps_domain(domain.string(r)))
+      add_ranges(origins, items.list_begin(r), items.list_end(r), filters, group);
+    const bool kept = group.ranges.size() > first_range;
     const int index = spec.domain_index(domain.string(r));
-    US_REQUIRE(
-        !kept || index >= 0,
-        fmt::format(
-            "{}: row {}: domain \"{}\" is not one of the model's ({}); leave it out with dataset.domains",
-            path, r, domain.string(r), fmt::join(spec.domains(), ", ")));
+    US_REQUIRE(!kept || index >= 0,
+               fmt::format("{}: row {}: domain \"{}\" is not one of the model's ({}); leave it out with "
+                           "dataset.domains or dataset.origins",
+                           path, r, domain.string(r), fmt::join(spec.domains(), ", ")));
     batch.domain.push_back(std::max(index, 0));
     group.request_id.emplace_back(request_id.string(r));
     const uint64_t request_key = base::stable_hash(0, request_id.string(r));
     batch.request_key.push_back(request_key);
     // An unknown user is a group of its own.
     batch.user_key.push_back(user_id.is_valid(r) ? base::stable_hash(0, user_id.string(r)) : request_key);
-    if (kept) add_ranges(origins, items.list_begin(r), items.list_end(r), filters, group);
     group.range_offsets.push_back(static_cast<int32_t>(group.ranges.size()));
   }
   if (filters.item_keys) {

@@ -194,5 +194,45 @@ class Readme(FolderTest):
             self.assertIn(expected, problems[0])
 
 
+class Docs(FolderTest):
+    """The other pages: verbs and flags that they show exist, tests that they name exist."""
+
+    def test_commands_that_the_pages_show_exist(self):
+        runner, problems, count = Runner(self.folder), [], 0
+        for page in sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]):
+            text = page.read_text()
+            shown = [(number + offset, line.split("#")[0].split()) for number, _, lines in fenced_blocks(text)
+                     for offset, line in enumerate(lines, 1) if line.startswith(("make ", "uniscale ", "build/uniscale "))]
+            for number, words in shown + list(named_commands_of(text)):
+                if len(words) < 2 or any(word.startswith(("[", "<", "…")) for word in words[1:2]):
+                    continue
+                count += 1
+                try:
+                    runner.name(words)
+                except AssertionError as error:
+                    problems.append(f"{page.relative_to(ROOT)}:{number}: {' '.join(words)}: {error}")
+        self.assertGreater(count, 10)
+        self.assertEqual(problems, [])
+
+    def test_tests_named_in_the_table_of_awkward_input_exist(self):
+        sources = "".join(path.read_text() for path in [*ROOT.glob("src/*/*_test.cc"), *ROOT.glob("tests/e2e/*.py")])
+        table = (ROOT / "docs/ingest.md").read_text().split("## Awkward input")[1]
+        rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+        self.assertGreater(len(rows), 20)
+        for row in rows:
+            cells = row.strip("| ").split(" | ")
+            names = re.findall(r"`([^`]+)`", cells[-1])
+            self.assertTrue(names or re.fullmatch(r"[TCPU, ]+", cells[-1]), row)
+            for name in names:
+                if name.endswith(".case"):
+                    self.assertTrue((ROOT / "tests/cases" / name).is_file(), name)
+                elif "/" in name:
+                    self.assertTrue((ROOT / name).is_file(), name)
+                else:
+                    snake = "test_" + re.sub(r"(?<=.)([A-Z0-9]+)", r"_\1", name.rstrip("…")).lower()
+                    found = re.search(rf"(TEST_F\(\w+, |class ){name.rstrip('…')}", sources) or f"def {snake}" in sources
+                    self.assertTrue(found, name)
+
+
 if __name__ == "__main__":
     unittest.main()
