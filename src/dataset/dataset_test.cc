@@ -367,7 +367,14 @@ TEST_F(SampleSetFolder, FiltersLeaveOutCandidatesRequestsAndLabels) {
   EXPECT_EQ(error_of(make_spec({"search"}), options_),
             file_of("2026-03-01", 0) +
                 ": row 2: domain \"home\" is not one of the model's (search); leave it out "
-                "with dataset.domains");
+                "with dataset.domains or dataset.origins");
+  // Another domain's requests without a kept candidate ask nothing of the model.
+  options = options_;
+  options.origins = {"exposed"};
+  options.domains = {};
+  Reader search_only(options, make_spec({"search"}));
+  ASSERT_TRUE(search_only.next(batch));
+  EXPECT_EQ(batch.domain, std::vector<int32_t>(batch.domain.size(), 0));
 }
 
 TEST_F(SampleSetFolder, DaysAreChosenAndMustBeThere) {
