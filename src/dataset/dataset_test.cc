@@ -369,10 +369,12 @@ TEST_F(SampleSetFolder, FiltersLeaveOutCandidatesRequestsAndLabels) {
                 ": row 2: domain \"home\" is not one of the model's (search); leave it out "
                 "with dataset.domains or dataset.origins");
   // Another domain's requests without a kept candidate ask nothing of the model.
+  elsewhere.items = {{.item_id = "c", .origin = 2}};
+  plant_day(folder_, first_, {{0, {planted_table({mixed, unexposed_only, elsewhere})}}});
   options = options_;
   options.origins = {"exposed"};
-  options.domains = {};
-  Reader search_only(options, make_spec({"search"}));
+  const feature::FeatureSpec search_spec = make_spec({"search"});
+  Reader search_only(options, search_spec);
   ASSERT_TRUE(search_only.next(batch));
   EXPECT_EQ(batch.domain, std::vector<int32_t>(batch.domain.size(), 0));
 }
