@@ -46,6 +46,11 @@ if(NOT US_SANITIZE)
   target_link_libraries(us_third_torch INTERFACE "${US_TORCH}/lib/libtorch_cpu.so" "${US_TORCH}/lib/libc10.so")
 endif()
 
+# hnswlib: headers alone.
+find_path(US_HNSWLIB hnswlib/hnswlib.h REQUIRED)
+add_library(us_third_hnswlib INTERFACE)
+target_include_directories(us_third_hnswlib SYSTEM INTERFACE "${US_HNSWLIB}")
+
 add_library(us_third_xxhash INTERFACE)
 target_link_libraries(us_third_xxhash INTERFACE ${US_XXHASH})
 add_library(us_third_zstd INTERFACE)

@@ -10,14 +10,16 @@
 #include "es3/item_texts.h"
 #include "es3/native.h"
 #include "es3/options.h"
+#include "es3/query_index.h"
 #include "es3/statistics.h"
 
 namespace uniscale::es3 {
 
-// What the stages of other domains need besides the bucket's logs. `statistics` outlives its users.
+// What the stages of other domains need besides the bucket's logs. Its parts outlive its users.
 struct Knowledge {
   const ItemTexts& items;
   const Statistics& statistics;
+  const QueryEmbeddings& query_embeddings;
   uint64_t hash_seed = 0;
 };
 

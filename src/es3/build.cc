@@ -81,8 +81,9 @@ class DayBuild {
         statistics_days_(ranges_.has_stages ? Statistics::days_for(store, request.options, day)
                                             : std::vector<base::Day>{}),
         statistics_(make_statistics(item_texts)),
-        queries_(make_exact_query_index(statistics_.query_bank(), store.schema().hash_seed)),
-        knowledge_{item_texts, statistics_, store.schema().hash_seed},
+        queries_(make_query_index()),
+        query_embeddings_(request.options.query_embeddings, statistics_.query_bank()),
+        knowledge_{item_texts, statistics_, query_embeddings_, store.schema().hash_seed},
         publisher_(request.options.samples, part_of(day)) {}
 
   DayReport run() {
@@ -118,6 +119,12 @@ class DayBuild {
   Statistics make_statistics(const ItemTexts& item_texts) const {
     ensure_statistics(store_, request_.options, statistics_days_);
     return {request_.options.samples, request_.options, ranges_.day, statistics_days_, item_texts};
+  }
+
+  std::unique_ptr<const QueryIndex> make_query_index() const {
+    const auto make =
+        request_.options.ann_index == "exact" ? make_exact_query_index : make_approximate_query_index;
+    return make(statistics_.query_bank(), store_.schema().hash_seed);
   }
 
   struct BuiltBucket {
@@ -317,6 +324,10 @@ class DayBuild {
     for (const base::Day day : store_.days()) {
       if (ranges_.first_day <= day && day <= ranges_.last_day) inputs[part_of(day)] = store_.day_hash(day);
     }
+    // Statistics may reach further back than the rest.
+    for (const base::Day day : statistics_days_) inputs[part_of(day)] = store_.day_hash(day);
+    if (const std::string& file = request_.options.query_embeddings; !file.empty())
+      inputs["query_embeddings"] = base::content_hash_of_file(file);
     for (const char* part : {"items", "users"}) {
       if (const auto publication = table::read_publication(store_.path(), part)) {
         base::ContentHasher hasher;
@@ -355,6 +366,7 @@ class DayBuild {
   const std::vector<base::Day> statistics_days_;
   const Statistics statistics_;
   const std::unique_ptr<const QueryIndex> queries_;
+  const QueryEmbeddings query_embeddings_;
   const Knowledge knowledge_;
   table::Publisher publisher_;
   std::vector<StrayEvent> strays_;

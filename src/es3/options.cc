@@ -101,6 +101,14 @@ const config::Section<Options>& section() {
                  {.min = 1, .max = 1e9, .source = "es3.md §4, tier 3"})
           .field("ann_floor", &Options::ann_floor, "least similarity of a query found by its text",
                  {.min = 0, .max = 1, .source = "es3.md §4, tier 3"})
+          .field("ann_index", &Options::ann_index,
+                 "how the query nearest to an item's title is found; approximate pays from about a million "
+                 "queries on",
+                 {.choices = {"exact", "approximate"}, .source = "es3.md §4, tier 3"})
+          .field("query_embeddings", &Options::query_embeddings,
+                 "Parquet file with columns query and embedding (list of float): items with an embedding of "
+                 "the same length are compared by it instead of their titles",
+                 {.source = "es3.md §4, tier 3"})
           .field("tier_weights", &Options::tier_weights,
                  "weight of samples by the tier of their query: own, co, ann",
                  {.min = 0, .max = 1000, .source = "es3.md §4"})

@@ -49,6 +49,8 @@ struct Options {
   int64_t co_min_users = 2;
   int64_t ann_min_count = 2;
   double ann_floor = 0.35;
+  std::string ann_index = "exact";
+  std::string query_embeddings;                        // a Parquet file; empty: none
   std::vector<double> tier_weights = {1.0, 0.8, 0.5};  // own, co, ann
 
   int64_t history_length = 50;

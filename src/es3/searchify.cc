@@ -177,8 +177,13 @@ class Searchifier {
     if (version.source < 0) return std::nullopt;
     const auto key = static_cast<int64_t>(version.source) << 32 | version.row;
     const auto [it, is_new] = nearest_.try_emplace(key);
-    if (is_new)
-      it->second = queries_.nearest(knowledge_.items.title_vector(version), options_.ann_floor, scratch_);
+    if (is_new) {
+      const std::span<const float> embedding = knowledge_.items.embedding(version);
+      it->second =
+          knowledge_.query_embeddings.answers(embedding.size())
+              ? knowledge_.query_embeddings.nearest(embedding, options_.ann_floor)
+              : queries_.nearest(knowledge_.items.title_vector(version), options_.ann_floor, scratch_);
+    }
     return it->second;
   }
 
