@@ -36,7 +36,7 @@ TEST_F(AwkwardText, GzipAndZstdReadLikeThePlainFile) {
   const auto expected = data_of(options_.store);
   const std::string half = text.substr(0, text.find("e15000"));
   for (const std::string& path : {gzip(text, folder_ + "/e.csv.gz"), put("e.csv.zst", zstd(text)),
-                                 put("two-frames.csv.zst", zstd(half) + zstd(text.substr(half.size())))}) {
+                                  put("two-frames.csv.zst", zstd(half) + zstd(text.substr(half.size())))}) {
     options_.store = path + ".store";
     sources_[0].path = path;
     EXPECT_EQ(run().num_rejected(), 0);

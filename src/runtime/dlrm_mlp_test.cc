@@ -79,7 +79,8 @@ TEST_F(DlrmMlpTest, AnotherArchitectureIsRefused) {
     load_ranker(other);
     FAIL();
   } catch (const base::UserError& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("architecture: expected one of dlrm_mlp, hhsft, got abacus"));
+    EXPECT_THAT(error.what(),
+                ::testing::HasSubstr("architecture: expected one of dlrm_mlp, hhsft, got abacus"));
   }
 }
 
