@@ -1,48 +1,28 @@
-// Samples per CPU second of one synthetic day, whole: reading, kernels, Parquet, zstd, hashing, publishing.
-// Beside it the copy-through: decoding that day's input and encoding the same output, alone, which no builder
-// can pass. Before it is timed, the bytes of one thread must equal those of two.
+// The C++ half of bench/es3 (run.py is the other): writes the log store that is measured, and the
+// copy-through, the limit that no builder can pass: decoding what a day reads and encoding the same output,
+// alone.
+//
+//   bench_es3 make STORE [SCALE [SHRINK]]
+//   bench_es3 copy-through STORE SAMPLES        prints decode_s=… encode_s=… (CPU of one thread)
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <string>
 #include <vector>
 
-#include "base/files.h"
-#include "base/threads.h"
+#include "base/error.h"
 #include "base/time.h"
-#include "es3/build.h"
+#include "bench_day.h"
 #include "logstore/logstore.h"
-#include "scratch.h"
-#include "synth/marketplace.h"
 #include "table/parquet.h"
 #include "table/publication.h"
 
 namespace {
 
 using namespace uniscale;
-
-constexpr int kRuns = 3;
-
-es3::BuildRequest request_of(const std::string& folder, const std::string& samples, int64_t threads) {
-  es3::BuildRequest request;
-  request.options.store = folder + "/store";
-  request.options.samples = folder + "/" + samples;
-  request.options.dt = "2026-03-02";
-  request.options.threads = threads;
-  request.sequences = {{.name = "clicks", .actions = {"click"}, .domains = {}},
-                       {.name = "buys", .actions = {"cart", "purchase"}, .domains = {}}};
-  return request;
-}
-
-std::vector<table::PublishedFile> files_of(const std::string& samples) {
-  return table::read_publication(samples, "dt=2026-03-02")->files;
-}
-
-bool same_bytes(const std::string& a, const std::string& b) {
-  const auto left = files_of(a), right = files_of(b);
-  return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](const auto& x, const auto& y) {
-    return x.hash == y.hash && x.num_rows == y.num_rows;
-  });
-}
 
 void read_whole(const std::string& file, std::vector<table::Table>* kept) {
   const table::ParquetReader reader(file);
@@ -52,61 +32,59 @@ void read_whole(const std::string& file, std::vector<table::Table>* kept) {
   }
 }
 
-// CPU seconds of decoding the day's input and of encoding its output.
-double copy_through(const std::string& folder, const std::string& samples) {
-  const logstore::LogStore store(folder + "/store");
-  const base::Day day = *base::parse_day("2026-03-02");
-  double begin = base::process_cpu_seconds();
+double decode_seconds(const std::string& folder) {
+  const logstore::LogStore store(folder);
+  const double begin = base::process_cpu_seconds();
+  for (const base::Day day : store.days()) {
+    for (int bucket = 0; bucket < store.schema().num_buckets; ++bucket) {
+      if (const auto file = store.requests_file(day, bucket)) read_whole(*file, nullptr);
+      if (const auto file = store.events_file(day, bucket)) read_whole(*file, nullptr);
+    }
+  }
   for (int bucket = 0; bucket < store.schema().num_buckets; ++bucket) {
-    if (const auto file = store.requests_file(day, bucket)) read_whole(*file, nullptr);
-    if (const auto file = store.events_file(day, bucket)) read_whole(*file, nullptr);
     if (const auto file = store.users_file(bucket)) read_whole(*file, nullptr);
   }
   if (const auto file = store.items_file()) read_whole(*file, nullptr);
-  double seconds = base::process_cpu_seconds() - begin;
-  for (const table::PublishedFile& file : files_of(samples)) {
+  return base::process_cpu_seconds() - begin;
+}
+
+double encode_seconds(const std::string& samples) {
+  double seconds = 0;
+  const auto publication = table::read_publication(samples, fmt::format("dt={}", bench::kBenchDay));
+  for (const table::PublishedFile& file : publication.value().files) {
     std::vector<table::Table> rows;
     read_whole(samples + "/" + file.path, &rows);
-    begin = base::process_cpu_seconds();
-    table::ParquetWriter writer(folder + "/copy.parquet", {.metadata = {}, .plain_columns = {"request_id"}});
+    const std::string copy = samples + "/copy.parquet";
+    const double begin = base::process_cpu_seconds();
+    table::ParquetWriter writer(copy, {.metadata = {}, .plain_columns = {"request_id"}});
     for (const table::Table& group : rows) writer.write(group);
     writer.close();
     seconds += base::process_cpu_seconds() - begin;
+    std::filesystem::remove(copy);
   }
   return seconds;
 }
 
-int run_bench(const std::string& folder) {
-  synth::Options world;
-  world.store = folder + "/store";
-  world.days = 3;
-  world.num_users = 4'000;
-  synth::run(world, schema::make_log_schema(synth::synth_schema()), base::resolve_num_threads(0));
-  es3::build(request_of(folder, "two", 2));
-  std::vector<double> seconds;
-  es3::DayReport report;
-  for (int i = 0; i < kRuns; ++i) {
-    const double begin = base::process_cpu_seconds();
-    report = es3::build(request_of(folder, fmt::format("one-{}", i), 1)).front();
-    seconds.push_back(base::process_cpu_seconds() - begin);
-    if (!same_bytes(folder + "/two", fmt::format("{}/one-{}", folder, i))) {
-      fmt::print("one thread and two wrote different bytes\n");
-      return 1;
-    }
-  }
-  std::sort(seconds.begin(), seconds.end());
-  const double copy = copy_through(folder, folder + "/two");
-  const es3::StageReport& whole = report.counts.ladder.back();
-  fmt::print(
-      "{} requests, {} samples, {} events, {} bytes; peak memory {} MiB; {:.2f} … {:.2f} CPU s, copy-through "
-      "{:.2f}\n",
-      whole.num_requests, whole.num_samples, report.counts.events.num_events, report.storage.list_bytes,
-      base::peak_memory_bytes() >> 20, seconds.front(), seconds.back(), copy);
-  fmt::print("bench es3: io_ratio={:.2f} samples_per_cpu_s={:.0f}\n", seconds[kRuns / 2] / copy,
-             static_cast<double>(whole.num_samples) / seconds[kRuns / 2]);
-  return 0;
-}
+int number(char** argv, int argc, int i) { return i < argc ? std::max(1, std::atoi(argv[i])) : 1; }
 
 }  // namespace
 
-int main() { return bench::run_in_scratch("es3", run_bench); }
+int main(int argc, char** argv) {
+  const std::string mode = argc > 2 ? argv[1] : "";
+  try {
+    if (mode == "make") {
+      bench::write_bench_day(argv[2], {.scale = number(argv, argc, 3), .shrink = number(argv, argc, 4)});
+      return 0;
+    }
+    if (mode == "copy-through" && argc == 4) {
+      const double decode = decode_seconds(argv[2]);
+      fmt::print("decode_s={:.3f} encode_s={:.3f}\n", decode, encode_seconds(argv[3]));
+      return 0;
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", base::full_message(error));
+    return 1;
+  }
+  fmt::print(stderr, "usage: bench_es3 make STORE [SCALE [SHRINK]] | bench_es3 copy-through STORE SAMPLES\n");
+  return 2;
+}
