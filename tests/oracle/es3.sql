@@ -130,11 +130,12 @@ create table drawn as
   where hash_place <= k - num_hard;
 
 -- ------------------------------------------------------------------------------------------------------------------------
--- §3, §4: what was clicked natively, under which query, day by day. "Before" is by whole days: days [x - lookback, x).
+-- §3, §4: what was clicked natively, under which query, day by day. "Before" is by whole days: days [x - lookback, x). The
+-- category is that of the version valid at the end of the click's day.
 
 create table native_clicks as
   select n.event_key, day_of(n.ts_ms) as day, n.query, n.item_id, n.user_id, v.category
-  from native n left join item_at v on v.item_id = n.item_id and v.ts_ms = n.ts_ms
+  from native n asof left join items v on v.item_id = n.item_id and v.ts_ms <= (day_of(n.ts_ms) + 1) * 86400000 - 1
   where n.action = 'click' and octet_length(n.query) > 0;
 
 -- ------------------------------------------------------------------------------------------------------------------------
@@ -166,11 +167,10 @@ create table gate_pairs as
 
 create table gate_similar as
   select p.query, p.title
-  from gate_pairs p
-  join grams q on q.text = p.query join grams t on t.text = p.title and t.dim = q.dim
-  join texts tq on tq.text = p.query join texts tt on tt.text = p.title, options o
+  from gate_pairs p join texts tq on tq.text = p.query join texts tt on tt.text = p.title
+  left join grams q on q.text = p.query left join grams t on t.text = p.title and t.dim = q.dim, options o
   group by p.query, p.title, tq.norm2, tt.norm2, o.gate_similarity
-  having at_least(sum(q.count * t.count), o.gate_similarity, tq.norm2, tt.norm2);
+  having at_least(coalesce(sum(q.count * t.count), 0), o.gate_similarity, tq.norm2, tt.norm2);
 
 create table gated as
   select m.*,
@@ -387,18 +387,25 @@ create table wanted_titles as
   from cross_clicks k join item_at v on v.item_id = k.item_id and v.ts_ms = k.g_ts_ms
   where octet_length(v.title) > 0;
 
+-- (A floor of 0 lets in queries that share nothing with the title.)
+create table ann_dots as
+  select w.day, w.title, b.query, sum(a.count * c.count) as dot
+  from wanted_titles w join query_banks b using (day)
+  join grams a on a.text = w.title join grams c on c.text = b.query and c.dim = a.dim
+  group by w.day, w.title, b.query
+  union all
+  select w.day, w.title, b.query, 0 from wanted_titles w join query_banks b using (day), options o
+  where o.ann_floor <= 0
+    and not exists (from grams a join grams c on c.dim = a.dim where a.text = w.title and c.text = b.query);
+
 create table ann_queries as
   select day, title, query, sqrt(squared) as score
   from (
     select *, row_number() over (partition by day, title order by squared desc, query) as place
     from (
-      select w.day, w.title, b.query,
-             pow(sum(a.count * c.count)::double, 2) / (tt.norm2::double * tq.norm2::double) as squared
-      from wanted_titles w join query_banks b using (day)
-      join grams a on a.text = w.title join grams c on c.text = b.query and c.dim = a.dim
-      join texts tt on tt.text = w.title join texts tq on tq.text = b.query, options o
-      group by w.day, w.title, b.query, tt.norm2, tq.norm2, o.ann_floor
-      having at_least(sum(a.count * c.count), o.ann_floor, tt.norm2, tq.norm2)
+      select d.day, d.title, d.query, d.dot::double * d.dot::double / (tt.norm2::double * tq.norm2::double) as squared
+      from ann_dots d join texts tt on tt.text = d.title join texts tq on tq.text = d.query, options o
+      where at_least(d.dot, o.ann_floor, tt.norm2, tq.norm2)
     )
   )
   where place = 1;
