@@ -165,19 +165,20 @@ create table gate_pairs as
   select distinct m.query, v.title from met m join item_at v on v.item_id = m.item_id and v.ts_ms = m.request_ts_ms
   where octet_length(m.query) > 0 and octet_length(v.title) > 0;
 
+create table query_grams as
+  select p.query, p.title, q.dim, q.count from gate_pairs p left join grams q on q.text = p.query;
 create table gate_similar as
   select p.query, p.title
-  from gate_pairs p join texts tq on tq.text = p.query join texts tt on tt.text = p.title
-  left join grams q on q.text = p.query left join grams t on t.text = p.title and t.dim = q.dim, options o
+  from query_grams p join texts tq on tq.text = p.query join texts tt on tt.text = p.title
+  left join grams t on t.text = p.title and t.dim = p.dim, options o
   group by p.query, p.title, tq.norm2, tt.norm2, o.gate_similarity
-  having at_least(coalesce(sum(q.count * t.count), 0), o.gate_similarity, tq.norm2, tt.norm2);
+  having at_least(coalesce(sum(p.count * t.count), 0), o.gate_similarity, tq.norm2, tt.norm2);
 
 create table gated as
   select m.*,
          case
-           -- No title anywhere: there is nothing to compare, and the gate is open.
-           when o.relevance_gate = 'none' or (o.relevance_gate_is_default and not exists (from items where title is not null))
-             then true
+           -- The default of an items table without a title column: nothing to compare.
+           when o.relevance_gate = 'none' or (o.relevance_gate = 'either' and not o.has_titles) then true
            else
              (o.relevance_gate in ('text', 'either') and exists (
                 from gate_similar s where s.query = m.query and s.title = v.title))
@@ -295,11 +296,13 @@ create table pairs as
   left join item_at p on p.item_id = k.item_id and p.ts_ms = k.g_ts_ms
   left join item_at n on n.item_id = b.item_id and n.ts_ms = k.g_ts_ms;
 
+create table title_1_grams as
+  select t.title_1, t.title_2, a.dim, a.count
+  from (select distinct title_1, title_2 from pairs) t join grams a on a.text = t.title_1;
 create table title_dots as
-  select t.title_1, t.title_2, sum(a.count * b.count) as dot
-  from (select distinct title_1, title_2 from pairs) t
-  join grams a on a.text = t.title_1 join grams b on b.text = t.title_2 and b.dim = a.dim
-  group by t.title_1, t.title_2;
+  select title_1, title_2, sum(t.count * b.count) as dot
+  from title_1_grams t join grams b on b.text = t.title_2 and b.dim = t.dim
+  group by title_1, title_2;
 
 -- cosine^2 with the sign of the cosine: rises with it, and is exact for counts.
 create table pair_similarities as
@@ -308,7 +311,7 @@ create table pair_similarities as
            when len(embedding_1) > 0 and len(embedding_2) > 0 then
              coalesce(sign(list_dot_product(embedding_1, embedding_2)) * pow(list_dot_product(embedding_1, embedding_2), 2)
                / nullif(list_dot_product(embedding_1, embedding_1) * list_dot_product(embedding_2, embedding_2), 0), 0)
-           when octet_length(title_1) > 0 and octet_length(title_2) > 0 then
+           when title_1 is not null and title_2 is not null then
              coalesce(d.dot::double * d.dot::double / (t1.norm2::double * t2.norm2::double), 0)
            else if(category_1 = category_2, 1.0, 0.0)
          end as similarity
@@ -387,16 +390,21 @@ create table wanted_titles as
   from cross_clicks k join item_at v on v.item_id = k.item_id and v.ts_ms = k.g_ts_ms
   where octet_length(v.title) > 0;
 
--- (A floor of 0 lets in queries that share nothing with the title.)
+create table title_grams as
+  select w.day, w.title, a.dim, a.count from wanted_titles w join grams a on a.text = w.title;
+create table bank_grams as
+  select b.day, b.query, c.dim, c.count from query_banks b join grams c on c.text = b.query;
+create table ann_shared as
+  select t.day, t.title, b.query, sum(t.count * b.count) as dot
+  from title_grams t join bank_grams b using (day, dim) group by t.day, t.title, b.query;
+
+-- A floor of 0 lets in queries that share nothing with the title.
 create table ann_dots as
-  select w.day, w.title, b.query, sum(a.count * c.count) as dot
-  from wanted_titles w join query_banks b using (day)
-  join grams a on a.text = w.title join grams c on c.text = b.query and c.dim = a.dim
-  group by w.day, w.title, b.query
+  from ann_shared
   union all
-  select w.day, w.title, b.query, 0 from wanted_titles w join query_banks b using (day), options o
-  where o.ann_floor <= 0
-    and not exists (from grams a join grams c on c.dim = a.dim where a.text = w.title and c.text = b.query);
+  select w.day, w.title, b.query, 0
+  from (from options where ann_floor <= 0) o, wanted_titles w join query_banks b using (day)
+  anti join ann_shared s on s.day = w.day and s.title = w.title and s.query = b.query;
 
 create table ann_queries as
   select day, title, query, sqrt(squared) as score

@@ -212,6 +212,8 @@ class Store:
     def entities(self, part, kind, fixed, key):
         table = read_files(self.root, part, part) if (self.root / f"manifests/{part}.json").exists() else None
         declared = self.schema[kind]
+        if part == "items":
+            self.has_titles = table is not None and "title" in table.column_names
         if table is None:
             types = {"string": pyarrow.binary(), "double": pyarrow.float64(), "int": pyarrow.int64()}
             table = pyarrow.table({key: pyarrow.array([], pyarrow.binary()), "ts_ms": pyarrow.array([], pyarrow.int64()),
@@ -250,7 +252,6 @@ class Rules:
         es3 = config.get("es3", {})
         self.options = {name: duration_ms(es3.get(name, default)) for name, default in DURATIONS.items()}
         self.options |= {name: es3.get(name, default) for name, default in VALUES.items()}
-        self.options["relevance_gate_is_default"] = "relevance_gate" not in es3
         self.confidence = self.options.pop("confidence")
         self.sequences = [(one["name"], one.get("actions", ["click"]), one.get("domains", []))
                           for one in config.get("sequence", [])]
@@ -259,10 +260,12 @@ class Rules:
 def build(store, rules, sql=None):
     """Runs es3.sql over the whole store; the connection holds its tables."""
     db = duckdb.connect()
-    db.execute("set threads = 1")
+    # Never spill: what does not fit in memory is a bad plan.
+    db.execute("set threads = 1; set temp_directory = ''")
     for name in ("requests", "candidates", "events", "items", "users", "texts", "grams"):
-        db.register(name, getattr(store, name))
-    options = {**rules.options, "search_domain": store.schema["search_domain"].encode()}
+        db.register("loaded", getattr(store, name))
+        db.execute(f"create table {name} as from loaded")
+    options = {**rules.options, "search_domain": store.schema["search_domain"].encode(), "has_titles": store.has_titles}
     windows = {task: options.pop(f"{task}_window") for task in TASKS}
     options["tier_weights"] = [float(weight) for weight in options["tier_weights"]]
     for name in ("unexposed_ratio", "hard_share", "gate_similarity", "negative_similarity", "ann_floor"):
