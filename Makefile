@@ -57,8 +57,11 @@ docs: build
 
 BENCHES := $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
 bench: $(BENCHES)
-$(BENCHES): bench-%: build
+$(filter-out bench-es3,$(BENCHES)): bench-%: build
 	$(BUILD)/bench_$*
+# Against rivals, each in a folder below bench/es3.
+bench-es3: build
+	python3 bench/es3/run.py $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan

@@ -96,7 +96,7 @@ create table gate_text as
   join query_texts q using (query) join item_texts i using (item_id)
   join counts a on a.text_key = q.text_key join counts b on b.text_key = i.text_key and b.gram_key = a.gram_key
   group by p.query, p.item_id, q.norm2, i.norm2
-  having pow(sum(a.count * b.count), 2) >= 0.2 * 0.2 * q.norm2 * i.norm2;
+  having pow(sum(a.count * b.count), 2) >= 0.2::double * 0.2::double * q.norm2 * i.norm2;
 
 create table gate_clicks as
   select distinct m.query, m.item_id, m.event_day
@@ -203,7 +203,7 @@ create table negatives as
                      else if(same_category, 1, 0) end as similarity
     from pairs p left join title_dots using (text_1, text_2)
   ), wanted
-  where similarity >= 0.3 * 0.3
+  where similarity >= 0.3::double * 0.3::double
   qualify row_number() over (partition by g_key, positive_key order by similarity desc, item_id) <= n;
 
 create table own_queries as
@@ -236,7 +236,7 @@ create table ann_queries as
     join bank b on b.text_key = c.query_key
     group by w.text_key, w.norm2, b.query, b.norm2
   )
-  where squared >= 0.35 * 0.35
+  where squared >= 0.35::double * 0.35::double
   qualify row_number() over (partition by text_key order by place desc, query) = 1;
 
 create table kept_clicks as
