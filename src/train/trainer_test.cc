@@ -64,6 +64,7 @@ class TrainerTest : public testing::Test {
 
   static void build_samples(double unexposed_ratio = 2.0) {
     es3::BuildRequest request;
+    request.options.attribution = request.options.searchify = false;
     request.options.store = root_ + "/store";
     request.options.samples = root_ + "/samples";
     request.options.from = base::format_day(world_.days.front());
