@@ -38,6 +38,8 @@ def measured(command, cwd, **environment):
         text = out.read().decode(errors="replace")
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"bench: {' '.join(map(str, command))} failed:\n{text[-3000:]}")
+    print(f"  {' '.join(pathlib.Path(str(word)).name for word in command[:3])}: CPU s {usage.ru_utime + usage.ru_stime:.2f}, "
+          f"peak MiB {usage.ru_maxrss / 1024:.0f}, wall s {wall:.1f}", file=sys.stderr, flush=True)
     return {"cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024, "wall": wall, "text": text}
 
 
