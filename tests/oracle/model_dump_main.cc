@@ -39,6 +39,7 @@ std::vector<Variant> variants() {
          o.isolation = 0.5;
          o.stop_gradient = "post";
        }},
+      {"hhsft", "naive_mixing", [](Options& o) { o.isolation = 1; }},
       {"hhsft", "gate_trains", [](Options& o) { o.gate_stop_gradient = false; }},
       {"hhsft", "full_rank", [](Options& o) { o.rank_qk = o.rank_v = 0; }},
       {"hhsft", "two_gfa_linear_skip",
