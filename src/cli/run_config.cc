@@ -10,6 +10,7 @@ std::vector<config::Binding> bindings_of(RunConfig& config) {
       {&ingest::source_section(), &config.ingest_sources},
       {&synth::section(), &config.synth},
       {&es3::section(), &config.es3},
+      {&es3::gate_section(), &config.gates},
       {&dataset::section(), &config.dataset},
       {&feature::feature_section(), &config.features},
       {&feature::token_section(), &config.tokens},

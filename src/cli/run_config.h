@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "config/config.h"
 #include "dataset/dataset.h"
+#include "es3/gates.h"
 #include "es3/options.h"
 #include "feature/feature_spec.h"
 #include "ingest/options.h"
@@ -25,6 +26,7 @@ struct RunConfig {
   std::vector<ingest::SourceOptions> ingest_sources;
   synth::Options synth;
   es3::Options es3;
+  es3::GateOptions gates;
   dataset::Options dataset;
   std::vector<feature::FeatureOptions> features;
   std::vector<feature::TokenOptions> tokens;

@@ -13,6 +13,7 @@ void add_samples(CLI::App& app) {
     CommonOptions common;
     std::string dt, from, to, store, samples;
     bool measure_flat = false;
+    bool allow_failed_gates = false;
   };
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
@@ -26,6 +27,8 @@ void add_samples(CLI::App& app) {
   command->add_option("--samples", flags->samples, "Folder of the sample set; else es3.samples");
   command->add_flag("--measure-flat", flags->measure_flat,
                     "Also store the rows flat, aside, to report list-wise bytes against flat ones (slower)");
+  command->add_flag("--allow-failed-gates", flags->allow_failed_gates,
+                    "Publish days that fail a gate of [gates], marked as failed, instead of ending with 4");
   command->callback([flags] {
     RunConfig config = load_run_config(flags->common);
     es3::BuildRequest request;
@@ -49,6 +52,8 @@ void add_samples(CLI::App& app) {
     if (flags->common.threads > 0) options.threads = flags->common.threads;
     request.sequences = config.sequences;
     request.measure_flat = flags->measure_flat;
+    request.gates = config.gates;
+    request.allow_failed_gates = flags->allow_failed_gates;
     es3::build(request, [](const es3::DayReport& report) {
       std::fputs(es3::to_text(report).c_str(), stdout);
       std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <mutex>
 #include <set>
 #include <unordered_set>
@@ -14,6 +15,7 @@
 #include "base/version.h"
 #include "es3/flat_size.h"
 #include "es3/pack.h"
+#include "es3/report_html.h"
 #include "es3/searchify.h"
 #include "es3/strays.h"
 #include "logstore/logstore.h"
@@ -104,7 +106,17 @@ class DayBuild {
     report.click_rate_before = statistics_.click_rate();
     report.negatives_per_positive = negatives_per_positive(request_.options, statistics_.click_rate());
     list_missing_days(report);
-    publish(report);
+    report.options = request_.options;
+    report.rules = rules_text();
+    report.gates = judge(request_.gates, report,
+                         volumes_before(request_.options.samples, ranges_.day, request_.gates.median_days));
+    report.is_kept_aside = has_failed(report.gates) && !request_.allow_failed_gates;
+    if (report.is_kept_aside) {
+      publisher_.discard();
+      write_reports(report);
+    } else {
+      publish(report);
+    }
     return report;
   }
 
@@ -348,14 +360,30 @@ class DayBuild {
     body["num_samples"] = whole.num_samples;
     body["inputs"] = std::move(inputs);
     body["fingerprint"] = base::content_hash(json::dump(body) + rules_text());
+    body["gates"] = report.gates.empty() ? "none" : has_failed(report.gates) ? "failed" : "passed";
     body["report"] = to_json(report);
     body["config"] = request_.resolved_config;
     publisher_.publish(std::move(body));
-    const std::string folder = request_.options.samples + "/reports";
+    write_reports(report);
+  }
+
+  // A day has its reports in one of two places; what stands in `failed` is of the last run.
+  void write_reports(const DayReport& report) const {
+    const std::string published = request_.options.samples + "/reports";
+    const std::string failed = published + "/failed";
+    const std::string& folder = report.is_kept_aside ? failed : published;
     base::make_directories(folder);
-    base::write_file_atomically(fmt::format("{}/{}.json", folder, part_of(report.day)),
-                                json::dump(to_json(report)) + "\n");
-    base::write_file_atomically(fmt::format("{}/{}.txt", folder, part_of(report.day)), to_text(report));
+    const auto path = [&](const std::string& in, std::string_view ending) {
+      return fmt::format("{}/{}.{}", in, part_of(report.day), ending);
+    };
+    base::write_file_atomically(path(folder, "json"), json::dump(to_json(report)) + "\n");
+    base::write_file_atomically(path(folder, "txt"), to_text(report));
+    base::write_file_atomically(path(folder, "html"), to_html(report));
+    if (report.is_kept_aside) return;
+    for (const char* ending : {"json", "txt", "html"}) {
+      std::error_code error;
+      std::filesystem::remove(path(failed, ending), error);
+    }
   }
 
   const BuildRequest& request_;
@@ -375,11 +403,28 @@ class DayBuild {
   std::mutex mutex_;
 };
 
+void require_passed(const BuildRequest& request, const std::vector<DayReport>& reports) {
+  std::string failed;
+  for (const DayReport& report : reports) {
+    if (!report.is_kept_aside) continue;
+    for (const GateResult& gate : report.gates) {
+      if (gate.state == GateState::Failed)
+        failed += fmt::format("\n  {}: {}", base::format_day(report.day), to_text(gate));
+    }
+  }
+  if (failed.empty()) return;
+  throw base::GateError(
+      fmt::format("{}: these days are not published{}\nreports: {}/reports/failed; --allow-failed-gates "
+                  "publishes them",
+                  request.options.samples, failed, request.options.samples));
+}
+
 }  // namespace
 
 std::vector<DayReport> build(const BuildRequest& request,
                              const std::function<void(const DayReport&)>& on_day) {
   check(request.options);
+  check(request.gates);
   const std::vector<base::Day> days = days_asked(request.options);
   const logstore::LogStore store(request.options.store);
   // Before any work: a span with a hole is refused as a whole.
@@ -397,6 +442,7 @@ std::vector<DayReport> build(const BuildRequest& request,
     reports.push_back(DayBuild(request, store, items, item_texts, day).run());
     if (on_day) on_day(reports.back());
   }
+  require_passed(request, reports);
   return reports;
 }
 

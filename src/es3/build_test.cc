@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "es3/detail/test_logs.h"
 #include "es3/reference.h"
+#include "es3/report_html.h"
 #include "table/publication.h"
 
 namespace uniscale::es3 {
@@ -209,7 +210,8 @@ TEST(Es3Build, ADayIsProvisionalUntilItsWindowsHavePassed) {
   const DayReport early = build(request).front();
   EXPECT_FALSE(early.is_final);
   EXPECT_EQ(format_days(early.missing_later), "2026-03-05");
-  EXPECT_THAT(to_text(early), HasSubstr("samples 2026-03-01, provisional\n  waits for 2026-03-05\n"));
+  EXPECT_THAT(to_text(early), HasSubstr("samples 2026-03-01, provisional\n  gates: none set\n  ! provisional: 2026-03-05 not ingested "
+                        "yet; labels may still be added, and credits may move\n"));
   write_store(PlainLogs{}, plain_schema(), {kDay.plus(4)}, folder.path("store"));
   const DayReport late = build(request).front();
   EXPECT_TRUE(late.is_final);
@@ -393,6 +395,7 @@ TEST(Es3Build, TheReportIsPublishedBesideTheSamples) {
   request.measure_flat = true;
   const DayReport report = build(request).front();
   EXPECT_EQ(base::read_file(request.options.samples + "/reports/dt=2026-03-01.txt"), to_text(report));
+  EXPECT_EQ(base::read_file(request.options.samples + "/reports/dt=2026-03-01.html"), to_html(report));
   const json::Value written = json::parse_file(request.options.samples + "/reports/dt=2026-03-01.json");
   EXPECT_EQ(written["ladder"][0]["click_positives"], 1);
   EXPECT_EQ(written["events"]["native"]["click"], 1);

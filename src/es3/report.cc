@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "es3/report_remarks.h"
+#include "es3/report_shares.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -14,14 +16,17 @@ size_t delay_bin(int64_t delay_ms) {
                              kDelayBins.begin());
 }
 
-// A count beside what it is to the first rung: "3.00x".
-std::string relative(int64_t value, int64_t base) {
-  return base == 0 ? "-" : fmt::format("{:.2f}x", static_cast<double>(value) / static_cast<double>(base));
-}
-
 json::Value ratio(int64_t value, int64_t base) {
   if (base == 0) return nullptr;
   return static_cast<double>(value) / static_cast<double>(base);
+}
+
+json::Value share_json(const Share& share) {
+  json::Value out;
+  out["part"] = share.part;
+  out["whole"] = share.whole;
+  out["share"] = ratio(share.part, share.whole);
+  return out;
 }
 
 json::Value days_json(const std::vector<base::Day>& days) {
@@ -108,10 +113,77 @@ BucketReport report_draft(const Draft& draft, const Options& options, const Even
   return report;
 }
 
+namespace {
+
+json::Value queries_json(const DayReport& report) {
+  const CrossCounts& cross = report.counts.cross;
+  json::Value out;
+  out["click_rate_before"] =
+      report.click_rate_before
+          ? share_json({report.click_rate_before->num_clicked, report.click_rate_before->num_exposed})
+          : json::Value(nullptr);
+  out["negatives_per_positive"] = report.negatives_per_positive;
+  out["positives"] = cross.num_positives;
+  out["no_negative"] = cross.no_negative;
+  out["no_query"] = cross.no_query;
+  json::Value tiers;
+  for (size_t tier = 0; tier < kNumTiers; ++tier) {
+    json::Value line;
+    line["used"] = cross.by_tier[tier];
+    line["could_answer"] = cross.covered[tier];
+    line["beside_own"] = cross.beside_own[tier];
+    line["same_as_own"] = cross.same_as_own[tier];
+    tiers[std::string(kQueryTierNames[tier])] = std::move(line);
+  }
+  out["tiers"] = std::move(tiers);
+  out["ann_similarity_by_tenths"] = cross.ann_similarity;
+  out["rows"] = cross.num_rows;
+  out["negatives"] = cross.num_negatives;
+  return out;
+}
+
+json::Value shares_json(const DayShares& shares) {
+  json::Value out;
+  out["orphans"] = share_json(shares.orphans);
+  out["attributed"] = share_json(shares.attributed);
+  out["matched"] = share_json(shares.matched);
+  out["queries"] = share_json(shares.queries);
+  for (size_t tier = 0; tier < kNumTiers; ++tier)
+    out[fmt::format("{}_tier", kQueryTierNames[tier])] = share_json(shares.tiers[tier]);
+  out["click_rate"] = share_json(shares.click_rate);
+  return out;
+}
+
+// What a reader sees first.
+json::Value trust_json(const DayReport& report) {
+  json::Value out;
+  out["verdict"] = verdict_of(report);
+  out["published"] = !report.is_kept_aside;
+  json::Value gates = json::Value::array();
+  for (const GateResult& gate : report.gates) {
+    json::Value line;
+    line["gate"] = gate.name;
+    line["state"] = kGateStateNames[static_cast<size_t>(gate.state)];
+    line["limit"] = gate.limit;
+    line["got"] = gate.measured;
+    gates.push_back(std::move(line));
+  }
+  out["gates"] = std::move(gates);
+  json::Value warnings = json::Value::array(), notes = json::Value::array();
+  for (Remark& remark : remarks_on(report))
+    (remark.kind == RemarkKind::Warning ? warnings : notes).push_back(std::move(remark.text));
+  out["warnings"] = std::move(warnings);
+  out["notes"] = std::move(notes);
+  return out;
+}
+
+}  // namespace
+
 json::Value to_json(const DayReport& report) {
   json::Value out;
   out["day"] = base::format_day(report.day);
   out["state"] = report.is_final ? "final" : "provisional";
+  out["trust"] = trust_json(report);
   out["missing_later_days"] = days_json(report.missing_later);
   out["missing_earlier_days"] = days_json(report.missing_earlier);
   json::Value ladder = json::Value::array();
@@ -156,6 +228,22 @@ json::Value to_json(const DayReport& report) {
     events[std::string(kVerdictNames[static_cast<size_t>(v)])] = std::move(line);
   }
   out["events"] = std::move(events);
+  json::Value orphans;
+  for (int v = 0; v < kNumVerdicts; ++v) {
+    if (!is_orphan(static_cast<Verdict>(v))) continue;
+    json::Value line;
+    int64_t sum = 0;
+    for (size_t a = 0; a < kNumActions; ++a) {
+      const int64_t count = report.counts.events.orphans[static_cast<size_t>(v)][a];
+      sum += count;
+      if (count != 0) line[std::string(kActionNames[a])] = count;
+    }
+    line["total"] = sum;
+    orphans[std::string(kVerdictNames[static_cast<size_t>(v)])] = std::move(line);
+  }
+  out["orphans"] = std::move(orphans);
+  out["queries"] = queries_json(report);
+  out["shares"] = shares_json(shares_of(report));
   json::Value storage;
   storage["list_bytes"] = report.storage.list_bytes;
   if (report.storage.flat_sorted_bytes > 0) {
@@ -165,59 +253,8 @@ json::Value to_json(const DayReport& report) {
     storage["list_to_flat_shuffled"] = ratio(report.storage.list_bytes, report.storage.flat_shuffled_bytes);
   }
   out["storage"] = std::move(storage);
+  out["rules"] = report.rules;
   return out;
-}
-
-std::string to_text(const DayReport& report) {
-  std::string out = fmt::format("samples {}, {}\n", base::format_day(report.day),
-                                report.is_final ? "final" : "provisional");
-  if (!report.missing_later.empty())
-    out += fmt::format("  waits for {}\n", format_days(report.missing_later));
-  if (!report.missing_earlier.empty())
-    out += fmt::format("  look-back lacks {}\n", format_days(report.missing_earlier));
-  out += fmt::format("\n  {:<14}{:>12}{:>14}{:>8}{:>10}{:>8}{:>10}{:>10}\n", "ladder", "requests", "samples",
-                     "", "clicks", "", "carts", "purchases");
-  for (const StageReport& rung : report.counts.ladder) {
-    const StageReport& first = report.counts.ladder.front();
-    out += fmt::format("  {:<14}{:>12}{:>14}{:>8}{:>10}{:>8}{:>10}{:>10}\n", rung.name, rung.num_requests,
-                       rung.num_samples, relative(rung.num_samples, first.num_samples), rung.num_positives[0],
-                       relative(rung.num_positives[0], first.num_positives[0]), rung.num_positives[1],
-                       rung.num_positives[2]);
-  }
-  out += fmt::format("\n  {:<10}{:<14}{:<12}{:>10}   by delay\n", "positives", "source", "domain", "count");
-  for (const auto& [key, bins] : report.counts.positives.cells) {
-    int64_t sum = 0;
-    std::string by_delay;
-    for (size_t bin = 0; bin < bins.size(); ++bin) {
-      sum += bins[bin];
-      if (bins[bin] != 0)
-        by_delay += fmt::format("{}{} {}", by_delay.empty() ? "" : ", ", kDelayBinNames[bin], bins[bin]);
-    }
-    out += fmt::format(
-        "  {:<10}{:<14}{:<12}{:>10}   {}\n", schema::kTaskNames[static_cast<size_t>(std::get<0>(key))],
-        schema::kLabelSourceNames[static_cast<size_t>(std::get<1>(key))], std::get<2>(key), sum, by_delay);
-  }
-  const EventCounts& events = report.counts.events;
-  out += fmt::format("\n  {:<30}{:>10}{:>10}{:>10}{:>10}\n", "events of the day", "click", "cart", "purchase",
-                     "other");
-  for (int v = 0; v < kNumVerdicts; ++v) {
-    const auto& line = events.cells[static_cast<size_t>(v)];
-    const std::string name = fmt::format("{}{}", is_orphan(static_cast<Verdict>(v)) ? "  orphan: " : "",
-                                         kVerdictNames[static_cast<size_t>(v)]);
-    if (events.of(static_cast<Verdict>(v)) == 0) continue;
-    out += fmt::format("  {:<30}{:>10}{:>10}{:>10}{:>10}\n", name, line[0], line[1], line[2], line[3]);
-  }
-  out +=
-      fmt::format("  {:<30}{:>10} (every event is in one line above: checked)\n", "total", events.num_events);
-  out += fmt::format("\n  storage: {} bytes list-wise", report.storage.list_bytes);
-  if (report.storage.flat_sorted_bytes > 0) {
-    out += fmt::format("; the same rows flat: {} bytes sorted by request ({}), {} bytes shuffled ({})",
-                       report.storage.flat_sorted_bytes,
-                       relative(report.storage.list_bytes, report.storage.flat_sorted_bytes),
-                       report.storage.flat_shuffled_bytes,
-                       relative(report.storage.list_bytes, report.storage.flat_shuffled_bytes));
-  }
-  return out + "\n";
 }
 
 std::string format_days(const std::vector<base::Day>& days) {

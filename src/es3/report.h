@@ -1,5 +1,5 @@
-// What a day of samples is made of (es3.md §7): the ladder, positives by source, orphan causes, storage.
-// Values and text; the one I/O is in build.cc.
+// What a day of samples is made of (es3.md §7): the ladder, positives by source and delay, query tiers, the
+// ledger of events, storage, gates. Values and text; the I/O is in build.cc.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "es3/draft.h"
+#include "es3/gates.h"
 #include "es3/native.h"
 #include "es3/searchify.h"
 #include "json/json.h"
@@ -19,16 +20,25 @@
 namespace uniscale::es3 {
 
 // How long after its request a positive came: upper ends of the bins, in ms; the last bin is open.
-inline constexpr std::array<int64_t, 8> kDelayBins = {0,
-                                                      base::kMinuteMs,
-                                                      10 * base::kMinuteMs,
-                                                      base::kHourMs,
-                                                      6 * base::kHourMs,
-                                                      24 * base::kHourMs,
-                                                      48 * base::kHourMs,
-                                                      72 * base::kHourMs};
-inline constexpr std::array<std::string_view, 9> kDelayBinNames = {"<0",   "<1m",  "<10m", "<1h",  "<6h",
-                                                                   "<24h", "<48h", "<72h", ">=72h"};
+inline constexpr std::array<int64_t, 14> kDelayBins = {0,
+                                                       10 * base::kSecondMs,
+                                                       base::kMinuteMs,
+                                                       3 * base::kMinuteMs,
+                                                       10 * base::kMinuteMs,
+                                                       30 * base::kMinuteMs,
+                                                       base::kHourMs,
+                                                       3 * base::kHourMs,
+                                                       6 * base::kHourMs,
+                                                       12 * base::kHourMs,
+                                                       24 * base::kHourMs,
+                                                       48 * base::kHourMs,
+                                                       72 * base::kHourMs,
+                                                       7 * base::kDayMs};
+inline constexpr std::array<std::string_view, 15> kDelayBinNames = {"<0",   "<10s", "<1m",  "<3m", "<10m",
+                                                                    "<30m", "<1h",  "<3h",  "<6h", "<12h",
+                                                                    "<24h", "<48h", "<72h", "<7d", ">=7d"};
+
+inline constexpr std::array<std::string_view, kNumTiers> kQueryTierNames = {"own", "co", "ann"};
 
 // What one stage did to a draft: the same shape for every stage, so that the ladder is a list of them.
 struct StageReport {
@@ -75,10 +85,19 @@ struct DayReport {
   int64_t negatives_per_positive = 0;
   BucketReport counts;
   StorageReport storage;
+  Options options;                // of the build
+  std::string rules;              // the same and the sequences as text, without places, days and threads
+  std::vector<GateResult> gates;  // of the gates that are set
+  bool is_kept_aside = false;     // a gate failed and nobody allowed it: the day is not published
 };
 
 json::Value to_json(const DayReport& report);
+// For a terminal; what stands in a log is printed by `printable` only.
 std::string to_text(const DayReport& report);
+
+// A name from a log as it may be shown: bytes that are not UTF-8, controls and marks that turn the direction
+// of text become U+FFFD; at most `max_length` code points.
+std::string printable(std::string_view name, size_t max_length = 60);
 
 // "2026-03-01, 2026-03-05 … 2026-03-07"
 std::string format_days(const std::vector<base::Day>& days);

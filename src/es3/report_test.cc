@@ -31,6 +31,7 @@ EventCounts small_counts() {
   events.add(Verdict::NotExposed, Action::Click);
   events.add(Verdict::NotExposed, Action::Click);
   events.add(Verdict::CrossDomain, Action::Cart);
+  events.orphans[static_cast<size_t>(Verdict::NotExposed)][0] = 2;
   return events;
 }
 
@@ -39,30 +40,42 @@ DayReport small_report() {
   report.day = *base::parse_day("2026-03-01");
   report.is_final = true;
   report.counts = report_draft(small_draft(), kNative, small_counts());
+  report.options = kNative;
   report.storage = {.list_bytes = 500, .flat_sorted_bytes = 1000, .flat_shuffled_bytes = 2000};
   return report;
 }
 
 TEST(Es3Report, TheTableSaysWhatTheDayIsMadeOf) {
-  EXPECT_EQ(to_text(small_report()),
-            "samples 2026-03-01, final\n"
-            "\n"
-            "  ladder            requests       samples            clicks             carts purchases\n"
-            "  exposed                  2             3   1.00x         2   1.00x         0         1\n"
-            "  + unexposed              2             7   2.33x         2   1.00x         0         1\n"
-            "\n"
-            "  positives source        domain           count   by delay\n"
-            "  click     native        search               2   <1m 1, <6h 1\n"
-            "  purchase  native        search               1   <6h 1\n"
-            "\n"
-            "  events of the day                  click      cart  purchase     other\n"
-            "  native                                 1         0         1         0\n"
-            "    orphan: not_exposed                  2         0         0         0\n"
-            "  cross_domain                           0         1         0         0\n"
-            "  total                                  5 (every event is in one line above: checked)\n"
-            "\n"
-            "  storage: 500 bytes list-wise; the same rows flat: 1000 bytes sorted by request (0.50x), 2000 "
-            "bytes shuffled (0.25x)\n");
+  EXPECT_EQ(
+      to_text(small_report()),
+      "samples 2026-03-01, final\n"
+      "  gates: none set\n"
+      "  ! 50.0 % of the search domain's events are orphans (2 of 4); most (2) by not_exposed: their item "
+      "is in the list, but not marked as shown: impressions are lost\n"
+      "  - attribution is off: events of other domains and orphans label no search sample\n"
+      "  - searchified requests are off: clicks of other domains make no rows\n"
+      "  - no quality gate is set: nothing but the ledger was checked ([gates] in the configuration)\n"
+      "\n"
+      "  ladder            requests       samples            clicks             carts purchases\n"
+      "  exposed                  2             3   1.00x         2   1.00x         0         1\n"
+      "  + unexposed              2             7   2.33x         2   1.00x         0         1\n"
+      "\n"
+      "  positives source        domain           count   by delay\n"
+      "  click     native        search               2   <10s 1, <3h 1\n"
+      "  purchase  native        search               1   <3h 1\n"
+      "\n"
+      "  events of the day                  click      cart  purchase     other\n"
+      "  native                                 1         0         1         0\n"
+      "    orphan: not_exposed                  2         0         0         0\n"
+      "  cross_domain                           0         1         0         0\n"
+      "  total                                  5 (every event is in one line above: checked)\n"
+      "\n"
+      "  orphans of the search domain       click      cart  purchase   whatever became of them\n"
+      "  not_exposed                            2         0         0\n"
+      "  2 of 4 events of the search domain (50.0 %)\n"
+      "\n"
+      "  storage: 500 bytes list-wise; the same rows flat: 1000 bytes sorted by request (0.50x), 2000 "
+      "bytes shuffled (0.25x)\n");
 }
 
 TEST(Es3Report, TheJsonHasTheSameNumbers) {
@@ -72,7 +85,12 @@ TEST(Es3Report, TheJsonHasTheSameNumbers) {
   EXPECT_EQ(written["ladder"][1]["rung"], "+ unexposed");
   EXPECT_EQ(written["ladder"][1]["samples"], 7);
   EXPECT_DOUBLE_EQ(written["ladder"][1]["samples_ratio"].get<double>(), 7.0 / 3);
-  EXPECT_EQ(written["positives"][0]["by_delay"]["<1m"], 1);
+  EXPECT_EQ(written["positives"][0]["by_delay"]["<10s"], 1);
+  EXPECT_EQ(written["orphans"]["not_exposed"]["total"], 2);
+  EXPECT_EQ(written["shares"]["orphans"]["part"], 2);
+  EXPECT_EQ(written["shares"]["orphans"]["whole"], 4);
+  EXPECT_EQ(written["trust"]["verdict"], "gates: none set");
+  EXPECT_EQ(written["trust"]["warnings"].size(), 1U);
   EXPECT_EQ(written["positives"][1]["task"], "purchase");
   EXPECT_EQ(written["events"]["not_exposed"]["click"], 2);
   EXPECT_EQ(written["events"]["total"], 5);
@@ -102,7 +120,7 @@ TEST(Es3Report, DelaysFallIntoHalfOpenBins) {
   Draft draft = small_draft();
   draft.labels[0].delay_ms = -1;
   draft.labels[1].delay_ms = 0;
-  draft.labels[2].delay_ms = 72 * base::kHourMs;
+  draft.labels[2].delay_ms = 7 * base::kDayMs;
   const auto cells = report_draft(draft, kNative, EventCounts{}).positives.cells;
   const auto& clicks = cells.at({schema::Task::Click, schema::LabelSource::Native, "search"});
   EXPECT_EQ(clicks[0], 1);

@@ -159,6 +159,11 @@ void Publisher::publish(json::Value body) {
   }
 }
 
+void Publisher::discard() {
+  for (const PublishedFile& file : impl_->files) remove_quietly(impl_->store + "/" + file.path);
+  impl_->files.clear();
+}
+
 std::optional<Publication> read_publication(const std::string& store, const std::string& part) {
   US_REQUIRE(base::is_plain_name(part), fmt::format("{}: not a part's name: {}", store, part));
   const std::string path = manifest_path(store, part);

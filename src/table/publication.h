@@ -48,6 +48,8 @@ class Publisher {
   void drop_file(const std::string& folder);
   // Syncs, swaps the manifest, removes the part's older files.
   void publish(json::Value body);
+  // Removes the files added so far instead of publishing them; what stood published stays.
+  void discard();
 
  private:
   struct Impl;
