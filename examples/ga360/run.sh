@@ -56,12 +56,12 @@ if [ -n "${US_GA360_SPANS:-}" ]; then
   step "done: reports in $out/category/samples/reports"
   exit 0
 fi
-step "4/5 train: category lists until 2017-05-31; exports a bundle to $out/models"
+step "4/5 train: category lists of 2016-11-22 … 2017-04-04; exports a bundle to $out/models"
 rm -rf train
 "$us" train --config "$example/run.toml"
-step "5/5 eval: the lists of June and July 2017, beside two baselines on the same rows"
+step "5/5 eval: the lists of 2017-04-06 … 2017-06-07, beside two baselines on the same rows"
 "$us" eval --config "$example/run.toml" --model models/ga360 --json model.json
-"$python" "$example/baselines.py" category/samples baselines --from 2017-06-01
+"$python" "$example/baselines.py" category/samples baselines --train 2016-11-22 2017-04-04 --evaluate 2017-04-06 2017-06-07
 for baseline in shown_order popularity; do
   "$us" eval --scores "baselines/$baseline.parquet" --json "$baseline.json"
 done

@@ -17,7 +17,7 @@ def add(total, value, key=()):
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             name = tuple(inner[k] for k in ("rung", "task", "source", "domain") if k in inner) if isinstance(inner, dict) else ()
-            add(total, inner, key + (name or (str(place),)))
+            add(total, inner, key + (name or (str(place),)))  # a line of the report is named by its words
     elif isinstance(value, int) and not isinstance(value, bool):
         total[key] += value
 
@@ -38,10 +38,11 @@ def lines_of(total, reports):
           f"published: {sum(report['trust']['published'] for report in reports)}"
     yield f"{'ladder':<16}{'requests':>10}{'samples':>10}{'clicks':>10}{'carts':>10}{'purchases':>10}"
     for rung in ("exposed", "+ unexposed", "+ attribution", "+ cross-domain"):
-        numbers = [total["ladder", (rung,), name] for name in ("requests", "samples", "click_positives", "cart_positives", "purchase_positives")]
+        numbers = [total["ladder", rung, name] for name in ("requests", "samples", "click_positives", "cart_positives", "purchase_positives")]
         yield f"{rung:<16}" + "".join(f"{number:>10}" for number in numbers)
-    for key, count in sorted((key, count) for key, count in total.items() if key[0] == "positives" and key[2] == "count"):
-        yield f"positive {' '.join(key[1]):<40}{count:>8}"
+    for key, count in sorted(total.items()):
+        if key[0] == "positives" and key[-1] == "count":
+            yield f"positive {' '.join(key[1:-1]):<40}{count:>8}"
     for key, count in sorted(total.items()):
         if key[0] == "events" and key[-1] == "total" and len(key) == 3 and count:
             yield f"event {key[1]:<43}{count:>8}"
@@ -70,8 +71,7 @@ def main():
     for line in lines_of(total, reports):
         print(line)
     if args.json:
-        args.json.write_text(json.dumps({" / ".join(" ".join(part) if isinstance(part, tuple) else part for part in key): count
-                                         for key, count in sorted(total.items(), key=str)}, indent=1) + "\n")
+        args.json.write_text(json.dumps({" / ".join(key): count for key, count in sorted(total.items())}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
