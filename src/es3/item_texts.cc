@@ -17,6 +17,7 @@ ItemTexts::ItemTexts(const EntityVersions& items, uint64_t hash_seed, const std:
     first_slot_.push_back(num_versions);
     num_versions += static_cast<size_t>(items.num_rows(static_cast<int32_t>(i)));
     const table::Column* embedding = embeddings_[i];
+    has_embeddings_ = has_embeddings_ || embedding != nullptr;
     US_REQUIRE(embedding == nullptr || (embedding->type() == table::Type::List &&
                                         embedding->child(0).type() == table::Type::Float),
                fmt::format("{}: embedding: expected a list of float, got {}", file,
@@ -50,7 +51,7 @@ const text::NgramVector& ItemTexts::title_vector(Ref version) const {
 }
 
 std::span<const float> ItemTexts::embedding(Ref version) const {
-  if (version.source < 0) return {};
+  if (!has_embeddings_ || version.source < 0) return {};
   const table::Column* column = embeddings_[static_cast<size_t>(version.source)];
   if (column == nullptr || !column->is_valid(version.row)) return {};
   const int64_t begin = column->list_begin(version.row);
@@ -66,13 +67,14 @@ void ItemSimilarity::set_positive(Ref version) {
     for (const text::NgramCount& one : vector_->counts) counts_[one.dimension] = 0;
   }
   positive_ = version;
+  embedding_ = items_.embedding(version);
   vector_ = &items_.title_vector(version);
   for (const text::NgramCount& one : vector_->counts) counts_[one.dimension] = one.count;
 }
 
 ItemSimilarity::Score ItemSimilarity::of(Ref version, double threshold) const {
-  const std::span<const float> mine = items_.embedding(positive_);
-  const std::span<const float> other = items_.embedding(version);
+  const std::span<const float> mine = embedding_;
+  const std::span<const float> other = mine.empty() ? mine : items_.embedding(version);
   if (!mine.empty() && mine.size() == other.size()) {
     double product = 0, mine_norm = 0, other_norm = 0;
     for (size_t i = 0; i < mine.size(); ++i) {

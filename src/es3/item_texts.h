@@ -29,6 +29,7 @@ class ItemTexts {
   std::string_view category(Ref version) const { return text(categories_, version); }
   // Empty if there is no title.
   const text::NgramVector& title_vector(Ref version) const;
+  bool has_embeddings() const { return has_embeddings_; }
   // Empty if there is none.
   std::span<const float> embedding(Ref version) const;
 
@@ -39,6 +40,7 @@ class ItemTexts {
   const EntityVersions& items_;
   const uint64_t hash_seed_;
   bool has_titles_ = false;
+  bool has_embeddings_ = false;
   std::vector<const table::Column*> titles_, categories_, embeddings_;
   std::vector<size_t> first_slot_;  // by table
   mutable std::vector<VectorSlot> vectors_;
@@ -60,8 +62,9 @@ class ItemSimilarity {
  private:
   const ItemTexts& items_;
   Ref positive_;
-  const text::NgramVector* vector_ = nullptr;
-  std::vector<int32_t> counts_;  // of the positive's title, by dimension
+  std::span<const float> embedding_;           // of the positive
+  const text::NgramVector* vector_ = nullptr;  // of its title
+  std::vector<int32_t> counts_;                // of the positive's title, by dimension
 };
 
 }  // namespace uniscale::es3

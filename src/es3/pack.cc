@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <limits>
-#include <tuple>
+#include <utility>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -34,10 +36,10 @@ struct TaskColumns {
 };
 
 struct Item {
-  schema::Origin origin;
-  bool has_position;
-  int32_t position;
+  uint64_t rank;  // by (origin, position), null positions last
+  std::pair<uint64_t, uint64_t> prefix;
   std::string_view item_id;
+  schema::Origin origin;
   int32_t candidate;
 };
 
@@ -55,10 +57,19 @@ class ColumnSize {
   size_t num_bytes_ = 0;
 };
 
+// The first 16 bytes as numbers that order like the bytes: most comparisons of ids end here.
+std::pair<uint64_t, uint64_t> prefix_of(std::string_view text) {
+  std::array<char, 16> bytes{};
+  std::memcpy(bytes.data(), text.data(), std::min(text.size(), bytes.size()));
+  std::array<uint64_t, 2> numbers;
+  std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return {__builtin_bswap64(numbers[0]), __builtin_bswap64(numbers[1])};
+}
+
 bool item_less(const Item& a, const Item& b) {
-  // Null positions come last.
-  return std::tuple(a.origin, !a.has_position, a.position, a.item_id) <
-         std::tuple(b.origin, !b.has_position, b.position, b.item_id);
+  if (a.rank != b.rank) return a.rank < b.rank;
+  if (a.prefix != b.prefix) return a.prefix < b.prefix;
+  return a.item_id < b.item_id;
 }
 
 }  // namespace
@@ -154,9 +165,14 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
       for (int64_t i = lists.offsets[row]; i < lists.offsets[row + 1]; ++i) {
         const int32_t c = lists.candidates[static_cast<size_t>(i)];
         const bool shown = logs_.is_exposed(request, c);
-        row_items.push_back({static_cast<schema::Origin>(origin), shown,
-                             shown ? positions[static_cast<size_t>(request.begin + c)] : 0,
-                             logs_.item_id(request, c), c});
+        // Positions are signed; shifted up they order as unsigned numbers.
+        const uint64_t place =
+            shown ? static_cast<uint64_t>(int64_t{positions[static_cast<size_t>(request.begin + c)]} +
+                                          (int64_t{1} << 31))
+                  : uint64_t{1} << 32;
+        const std::string_view item_id = logs_.item_id(request, c);
+        row_items.push_back({uint64_t{origin} << 33 | place, prefix_of(item_id), item_id,
+                             static_cast<schema::Origin>(origin), c});
       }
     }
     std::sort(row_items.begin(), row_items.end(), item_less);
