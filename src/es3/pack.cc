@@ -18,21 +18,54 @@ using table::Column;
 using table::Table;
 using table::Type;
 
-// The columns of one task, a row per item.
-struct TaskColumns {
-  std::vector<uint8_t> label;
-  std::vector<int8_t> source;
-  table::StringVector domain;
-  table::ValueVector<int64_t> delay_ms;
-  std::vector<float> weight;
-
-  void push(const Label* positive, float zero_weight) {
-    label.push_back(positive != nullptr);
-    source.push_back(static_cast<int8_t>(positive ? positive->source : schema::LabelSource::None));
-    positive ? domain.push(positive->domain) : domain.push_null();
-    positive ? delay_ms.push(positive->delay_ms) : delay_ms.push_null();
-    weight.push_back(positive ? positive->weight : zero_weight);
+// The columns of one task, a row per item: all zero, then the few positives are set in rising order.
+class TaskColumns {
+ public:
+  explicit TaskColumns(size_t num_items)
+      : label_(num_items),
+        source_(num_items),
+        delay_ms_(num_items),
+        is_positive_(num_items),
+        weight_(num_items, 1.0F) {
+    domain_.offsets.reserve(num_items + 1);
   }
+  void set_zero_weight(size_t first, size_t last, float weight) {
+    std::fill(weight_.begin() + static_cast<std::ptrdiff_t>(first),
+              weight_.begin() + static_cast<std::ptrdiff_t>(last), weight);
+  }
+  void set(size_t item, const Label& positive) {
+    label_[item] = 1;
+    source_[item] = static_cast<int8_t>(positive.source);
+    delay_ms_[item] = positive.delay_ms;
+    is_positive_[item] = 1;
+    weight_[item] = positive.weight;
+    end_domains(item);
+    domain_.bytes += positive.domain;
+    domain_.offsets.push_back(static_cast<int32_t>(domain_.bytes.size()));
+  }
+  Column take_labels() { return table::make_bools(std::move(label_)); }
+  // source, domain, delay_ms, weight
+  void take_provenance(std::vector<Column>& fields) {
+    end_domains(source_.size());
+    domain_.valid = is_positive_;
+    fields.push_back(table::make_int8s(std::move(source_)));
+    fields.push_back(table::make_strings(std::move(domain_)));
+    fields.push_back(table::make_int64s(std::move(delay_ms_), std::move(is_positive_)));
+    fields.push_back(table::make_floats(std::move(weight_)));
+  }
+
+ private:
+  // The items before `item` that were not set have no domain.
+  void end_domains(size_t item) {
+    domain_.offsets.resize(item + 1, static_cast<int32_t>(domain_.bytes.size()));
+  }
+
+  std::vector<uint8_t> label_;
+  std::vector<int8_t> source_;
+  std::vector<int64_t> delay_ms_;
+  std::vector<uint8_t> is_positive_;
+  std::vector<float> weight_;
+  table::StringVector domain_;
 };
 
 struct Item {
@@ -146,11 +179,17 @@ Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const R
 }
 
 Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row) const {
+  size_t num_items = 0;
+  for (const ItemLists& lists : draft.items)
+    num_items += static_cast<size_t>(lists.offsets[last_row] - lists.offsets[first_row]);
   std::vector<int32_t> offsets{0};
   std::vector<int8_t> origins;
   std::vector<Ref> candidate_refs;
   std::vector<Ref> item_refs;
-  std::array<TaskColumns, schema::kNumTasks> tasks;
+  origins.reserve(num_items);
+  candidate_refs.reserve(num_items);
+  item_refs.reserve(num_items);
+  std::vector<TaskColumns> tasks(schema::kNumTasks, TaskColumns(num_items));
   std::vector<Item> row_items;
   using RowLabels = std::array<const Label*, schema::kNumTasks>;
   std::vector<RowLabels> labels_of;  // by candidate of the row's list; all null between rows
@@ -187,14 +226,20 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
       origins.push_back(static_cast<int8_t>(item.origin));
       candidate_refs.push_back({request.table, request.begin + item.candidate});
       item_refs.push_back(candidate_items_.at(request, item.candidate));
-      for (size_t task = 0; task < tasks.size(); ++task)
-        tasks[task].push(labels_of[static_cast<size_t>(item.candidate)][task], draft.rows[row].zero_weight);
+    }
+    const size_t first_item = static_cast<size_t>(offsets.back());
+    for (size_t task = 0; task < tasks.size(); ++task) {
+      if (const float weight = draft.rows[row].zero_weight; weight != 1.0F)
+        tasks[task].set_zero_weight(first_item, origins.size(), weight);
+      for (size_t i = 0; first_label != label && i < row_items.size(); ++i) {
+        const Label* positive = labels_of[static_cast<size_t>(row_items[i].candidate)][task];
+        if (positive != nullptr) tasks[task].set(first_item + i, *positive);
+      }
     }
     for (auto it = first_label; it != label; ++it) labels_of[static_cast<size_t>(it->candidate)] = {};
     offsets.push_back(static_cast<int32_t>(origins.size()));
   }
 
-  const int64_t num_items = static_cast<int64_t>(origins.size());
   std::vector<std::string> names = {"item_id", "origin", "position"};
   std::vector<Column> fields;
   fields.push_back(gather(Type::String, item_ids_, candidate_refs, max_column_bytes_));
@@ -202,24 +247,20 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   fields.push_back(gather(Type::Int32, positions_, candidate_refs));
   for (size_t task = 0; task < tasks.size(); ++task) {
     names.emplace_back(schema::kTaskNames[task]);
-    fields.push_back(table::make_bools(std::move(tasks[task].label)));
+    fields.push_back(tasks[task].take_labels());
   }
   for (size_t task = 0; task < tasks.size(); ++task) {
     const std::string_view name = schema::kTaskNames[task];
     names.insert(names.end(), {fmt::format("{}_source", name), fmt::format("{}_domain", name),
                                fmt::format("{}_delay_ms", name), fmt::format("{}_weight", name)});
-    fields.push_back(table::make_int8s(std::move(tasks[task].source)));
-    fields.push_back(table::make_strings(std::move(tasks[task].domain)));
-    fields.push_back(
-        table::make_int64s(std::move(tasks[task].delay_ms.values), std::move(tasks[task].delay_ms.valid)));
-    fields.push_back(table::make_floats(std::move(tasks[task].weight)));
+    tasks[task].take_provenance(fields);
   }
   names.emplace_back("candidate");
   fields.push_back(pack_struct(candidate_, candidate_refs));
   names.emplace_back("item");
   fields.push_back(pack_struct(item_, item_refs));
-  return table::make_list(std::move(offsets),
-                          table::make_struct(std::move(names), std::move(fields), num_items));
+  return table::make_list(std::move(offsets), table::make_struct(std::move(names), std::move(fields),
+                                                                 static_cast<int64_t>(num_items)));
 }
 
 Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t last_row) const {
