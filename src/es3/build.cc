@@ -274,6 +274,7 @@ class DayBuild {
     }
     table::ParquetWriteOptions write_options;
     write_options.plain_columns = {"request_id"};
+    write_options.statistics_columns = {"ts_ms", "domain"};
     table::ParquetWriter writer(path, write_options);
     std::optional<FlatSize> flat;
     if (request_.measure_flat) flat.emplace(path);

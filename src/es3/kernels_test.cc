@@ -106,6 +106,26 @@ TEST(Es3Gather, PicksRowsOfManySourcesAndNulls) {
   EXPECT_EQ(got.string(5), "a");
 }
 
+TEST(Es3Gather, CodedStringsEqualGatheredOnes) {
+  const table::Column first = strings({"a", nullptr, "c", "a"});
+  const table::Column second = strings({"c"});
+  const std::vector<Ref> refs = {{0, 2}, {1, 0}, Ref::none(), {0, 1}, {0, 3}, {0, 0}, {0, 2}};
+  const DistinctRefs distinct = distinct_refs(refs);
+  EXPECT_EQ(distinct.different.size(), 6U);
+  EXPECT_EQ(distinct.number, (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 0}));
+  const std::vector<const table::Column*> sources = {&first, &second};
+  const table::Column plain = gather(table::Type::String, sources, refs);
+  const table::Column coded = gather_coded(sources, distinct);
+  ASSERT_EQ(coded.length(), plain.length());
+  for (int64_t i = 0; i < plain.length(); ++i) {
+    EXPECT_EQ(coded.is_valid(i), plain.is_valid(i)) << i;
+    EXPECT_EQ(coded.string(i), plain.string(i)) << i;
+  }
+  // "c", "c", "a", "a", "c": 5 bytes in all.
+  EXPECT_NO_THROW(gather_coded(sources, distinct, 5));
+  EXPECT_THROW(gather_coded(sources, distinct, 4), ColumnTooLarge);
+}
+
 TEST(Es3Gather, TakesRowsOfListsOfStructs) {
   std::vector<table::Column> fields;
   fields.push_back(strings({"a", "b", nullptr}));

@@ -168,6 +168,19 @@ size_t row_group_end(const Draft& draft, size_t first_row, int64_t row_group_req
   return row;
 }
 
+Column Packer::pack_versions(const std::vector<Source>& sources, std::span<const Ref> refs,
+                             const DistinctRefs& distinct) const {
+  std::vector<std::string> names;
+  std::vector<Column> fields;
+  for (const Source& source : sources) {
+    names.push_back(source.name);
+    fields.push_back(source.type == Type::String
+                         ? gather_coded(source.columns, distinct, max_column_bytes_)
+                         : gather(source.type, source.columns, refs, max_column_bytes_));
+  }
+  return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
+}
+
 Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs) const {
   std::vector<std::string> names;
   std::vector<Column> fields;
@@ -176,6 +189,25 @@ Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const R
     fields.push_back(gather(source.type, source.columns, refs, max_column_bytes_));
   }
   return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
+}
+
+// Candidates of one item version have one id: its bytes are looked at once.
+Column Packer::pack_item_ids(std::span<const Ref> candidates, const DistinctRefs& versions) const {
+  constexpr int32_t kNotAsked = -1;
+  StringCoder coder(max_column_bytes_);
+  std::vector<int32_t> code_of(versions.different.size(), kNotAsked);
+  std::vector<int32_t> codes(candidates.size());
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    int32_t& known = code_of[static_cast<size_t>(versions.number[i])];
+    int32_t code = known;
+    if (code == kNotAsked) {
+      code = coder.code(item_ids_[static_cast<size_t>(candidates[i].source)]->string(candidates[i].row));
+      // Items without a version share one number.
+      if (versions.different[static_cast<size_t>(versions.number[i])].source >= 0) known = code;
+    }
+    codes[i] = code;
+  }
+  return coder.finish(std::move(codes));
 }
 
 Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row) const {
@@ -242,7 +274,8 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
 
   std::vector<std::string> names = {"item_id", "origin", "position"};
   std::vector<Column> fields;
-  fields.push_back(gather(Type::String, item_ids_, candidate_refs, max_column_bytes_));
+  const DistinctRefs versions = distinct_refs(item_refs);
+  fields.push_back(pack_item_ids(candidate_refs, versions));
   fields.push_back(table::make_int8s(std::move(origins)));
   fields.push_back(gather(Type::Int32, positions_, candidate_refs));
   for (size_t task = 0; task < tasks.size(); ++task) {
@@ -258,35 +291,34 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   names.emplace_back("candidate");
   fields.push_back(pack_struct(candidate_, candidate_refs));
   names.emplace_back("item");
-  fields.push_back(pack_struct(item_, item_refs));
+  fields.push_back(pack_versions(item_, item_refs, versions));
   return table::make_list(std::move(offsets), table::make_struct(std::move(names), std::move(fields),
                                                                  static_cast<int64_t>(num_items)));
 }
 
 Column Packer::pack_history(const HistoryList& list, size_t first_row, size_t last_row) const {
   std::vector<int32_t> offsets{0};
-  table::StringVector items, actions, domains;
-  std::array<ColumnSize, 3> sizes{ColumnSize(max_column_bytes_), ColumnSize(max_column_bytes_),
-                                  ColumnSize(max_column_bytes_)};
-  std::vector<int32_t> ages;
+  StringCoder items(max_column_bytes_), actions(max_column_bytes_), domains(max_column_bytes_);
+  std::vector<int32_t> item_codes, action_codes, domain_codes, ages;
+  // An event stands in the histories of many rows.
+  std::vector<int32_t> code_of(logs_.events.size(), -1);
   for (size_t row = first_row; row < last_row; ++row) {
     for (const HistoryEntry& entry : list.of(row)) {
       const EventRow& event = logs_.events[static_cast<size_t>(entry.index)];
-      sizes[0].add(event.item_id);
-      sizes[1].add(logs_.actions.id(event.action_name));
-      sizes[2].add(logs_.domains.id(event.domain));
-      items.push(event.item_id);
-      actions.push(logs_.actions.id(event.action_name));
-      domains.push(logs_.domains.id(event.domain));
+      int32_t& item = code_of[static_cast<size_t>(entry.index)];
+      if (item < 0) item = items.code(event.item_id);
+      item_codes.push_back(item);
+      action_codes.push_back(actions.code(logs_.actions.id(event.action_name)));
+      domain_codes.push_back(domains.code(logs_.domains.id(event.domain)));
       ages.push_back(entry.age_bucket);
     }
     offsets.push_back(static_cast<int32_t>(ages.size()));
   }
   const int64_t num_entries = static_cast<int64_t>(ages.size());
   std::vector<Column> fields;
-  fields.push_back(table::make_strings(std::move(items)));
-  fields.push_back(table::make_strings(std::move(actions)));
-  fields.push_back(table::make_strings(std::move(domains)));
+  fields.push_back(items.finish(std::move(item_codes)));
+  fields.push_back(actions.finish(std::move(action_codes)));
+  fields.push_back(domains.finish(std::move(domain_codes)));
   fields.push_back(table::make_int32s(std::move(ages)));
   return table::make_list(
       std::move(offsets),

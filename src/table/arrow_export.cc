@@ -67,7 +67,8 @@ std::shared_ptr<arrow::DataType> export_type(const Column& column) {
     case Type::Double:
       return arrow::float64();
     case Type::String:
-      return arrow::utf8();
+      return ColumnAccess::codes(column) == nullptr ? arrow::utf8()
+                                                    : arrow::dictionary(arrow::int32(), arrow::utf8());
     case Type::List:
       return arrow::list(arrow::field("element", export_type(column.child(0))));
     case Type::Struct: {
@@ -92,6 +93,12 @@ std::shared_ptr<arrow::Array> export_array(const Column& column) {
       break;
     }
     case Type::String:
+      if (const int32_t* codes = ColumnAccess::codes(column)) {
+        buffers.push_back(borrow(column, codes, n * 4));
+        auto data = arrow::ArrayData::Make(export_type(column), n, std::move(buffers));
+        data->dictionary = export_array(column.child(0))->data();
+        return arrow::MakeArray(data);
+      }
       buffers.push_back(borrow(column, ColumnAccess::offsets(column), (n + 1) * 4));
       buffers.push_back(borrow(column, ColumnAccess::values(column), ColumnAccess::offsets(column)[n]));
       break;

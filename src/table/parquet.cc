@@ -214,6 +214,9 @@ struct ParquetWriter::Impl {
         properties.disable_dictionary(column.substr(0, dot) + ".list.element" + column.substr(dot));
       }
     }
+    properties.set_size_statistics_level(parquet::SizeStatisticsLevel::None);
+    if (!options.statistics_columns.empty()) properties.disable_statistics();
+    for (const std::string& column : options.statistics_columns) properties.enable_statistics(column);
     properties.max_row_group_length(std::numeric_limits<int64_t>::max());
     writer = value_of(parquet::arrow::FileWriter::Open(*schema, memory_pool(), file, properties.build(),
                                                        parquet::ArrowWriterProperties::Builder().build()),

@@ -48,6 +48,8 @@ struct ParquetWriteOptions {
   int compression_level = 1;
   std::map<std::string, std::string> metadata;  // stored in the footer, in key order
   std::vector<std::string> plain_columns;       // dotted leaf paths without dictionary (unique ids)
+  // Top-level columns with minima and maxima, for readers that skip row groups; empty: every column.
+  std::vector<std::string> statistics_columns;
 };
 
 // Writes `path` directly (not atomically: see publication.h). Each `write` makes one row group. The same

@@ -428,5 +428,47 @@ TEST_F(ParquetFiles, StreamingAHugeRowGroupHoldsLittleMemory) {
   EXPECT_LT(most, 8 << 20);
 }
 
+// Coded strings inside lists of structs, with another dictionary in each row group, words that no row uses,
+// nulls, and a column that is null throughout.
+TEST_F(ParquetFiles, CodedStringsReadAsStrings) {
+  const auto rows_of = [](std::vector<int32_t> codes, const std::vector<const char*>& words) {
+    StringVector dictionary;
+    for (const char* word : words) dictionary.push(word);
+    const auto n = static_cast<int32_t>(codes.size());
+    std::vector<Column> fields;
+    fields.push_back(make_coded_strings(codes, std::move(dictionary)));
+    fields.push_back(make_coded_strings(std::vector<int32_t>(codes.size(), -1), {}));
+    Table table;
+    table.add("items", make_list({0, 1, 1, n}, make_struct({"id", "none"}, std::move(fields), n)));
+    return table;
+  };
+  write({rows_of({1, 0, -1, 1, 1}, {"b", "", "unused"}), rows_of({0, 0, 0}, {"c\0d"})}, {});
+  const ParquetReader reader(path_);
+  ASSERT_EQ(reader.num_row_groups(), 2);
+  const Table read = reader.read_row_group(0);
+  const Column& ids = read.require("items", Type::List, path_).child(0).child(0);
+  ASSERT_EQ(ids.type(), Type::String);
+  ASSERT_EQ(ids.length(), 5);
+  EXPECT_EQ(ids.string(0), "");
+  EXPECT_TRUE(ids.is_valid(0));
+  EXPECT_EQ(ids.string(1), "b");
+  EXPECT_FALSE(ids.is_valid(2));
+  EXPECT_EQ(read.find("items")->list_end(1), 1);
+  EXPECT_FALSE(read.find("items")->child(0).child(1).is_valid(4));
+  EXPECT_EQ(reader.read_row_group(1).find("items")->child(0).child(0).string(2), "c");
+}
+
+TEST(CodedStrings, ReadLikePlainOnes) {
+  StringVector dictionary;
+  dictionary.push("x");
+  dictionary.push("yy");
+  const Column column = make_coded_strings({1, -1, 0, 1}, std::move(dictionary));
+  ASSERT_EQ(column.length(), 4);
+  EXPECT_EQ(column.string(0), "yy");
+  EXPECT_EQ(column.string(1).data(), nullptr);
+  EXPECT_EQ(column.string(2), "x");
+  EXPECT_EQ(column.string(3), "yy");
+}
+
 }  // namespace
 }  // namespace uniscale::table

@@ -150,6 +150,36 @@ Column make_strings(StringVector strings) {
                              .owner = owned});
 }
 
+Column make_coded_strings(std::vector<int32_t> codes, StringVector dictionary) {
+  US_CHECK(dictionary.valid.empty(), "a dictionary has no nulls");
+  const auto size = static_cast<int32_t>(dictionary.size());
+  std::vector<uint8_t> valid;
+  for (size_t i = 0; i < codes.size(); ++i) {
+    US_CHECK(codes[i] >= -1 && codes[i] < size, "a code outside the dictionary");
+    if (codes[i] >= 0) continue;
+    if (valid.empty()) valid.assign(codes.size(), 1);
+    valid[i] = 0;
+    codes[i] = 0;
+  }
+  struct Coded {
+    std::vector<int32_t> codes;
+    std::vector<uint8_t> validity;
+  };
+  const auto words = std::make_shared<const Column>(make_strings(std::move(dictionary)));
+  auto owned = std::make_shared<Coded>();
+  owned->codes = std::move(codes);
+  owned->codes.reserve(1);  // a pointer even where there is no row: it says that there is a dictionary
+  owned->validity = pack_bits(valid);
+  return ColumnAccess::make({.type = Type::String,
+                             .length = static_cast<int64_t>(owned->codes.size()),
+                             .validity = valid.empty() ? nullptr : owned->validity.data(),
+                             .values = ColumnAccess::values(*words),
+                             .offsets = ColumnAccess::offsets(*words),
+                             .codes = owned->codes.data(),
+                             .children = {words},
+                             .owner = owned});
+}
+
 Column make_list(std::vector<int32_t> offsets, Column child, std::vector<uint8_t> valid) {
   US_CHECK(!offsets.empty() && offsets.front() == 0 && offsets.back() <= child.length(),
            "list offsets outside the child");

@@ -44,6 +44,7 @@ class Column {
   // Of a null row: a view whose data() is null.
   std::string_view string(int64_t i) const {
     if (!is_valid(i)) return {};
+    if (codes_ != nullptr) i = codes_[i];
     return {static_cast<const char*>(values_) + offsets_[i],
             static_cast<size_t>(offsets_[i + 1] - offsets_[i])};
   }
@@ -51,7 +52,7 @@ class Column {
   // List: rows [list_begin(i), list_end(i)) of child(0). A null list has no rows.
   int64_t list_begin(int64_t i) const { return offsets_[i]; }
   int64_t list_end(int64_t i) const { return offsets_[i + 1]; }
-  // String and List: n + 1 offsets.
+  // String without a dictionary and List: n + 1 offsets.
   std::span<const int32_t> offsets() const { return {offsets_, static_cast<size_t>(length_ + 1)}; }
 
   // Struct: fields by index or name; a struct's null row does not null its fields: test both.
@@ -75,7 +76,8 @@ class Column {
   int64_t validity_offset_ = 0;
   const void* values_ = nullptr;
   const int32_t* offsets_ = nullptr;
-  std::vector<std::shared_ptr<const Column>> children_;
+  const int32_t* codes_ = nullptr;  // String: rows of the dictionary; null: no dictionary
+  std::vector<std::shared_ptr<const Column>> children_;  // of a String with a dictionary: the dictionary
   std::vector<std::string> child_names_;
   std::string source_type_;
   std::shared_ptr<const void> owner_;  // keeps the memory alive
@@ -139,6 +141,9 @@ Column make_int64s(std::vector<int64_t> values, std::vector<uint8_t> valid = {})
 Column make_floats(std::vector<float> values, std::vector<uint8_t> valid = {});
 Column make_doubles(std::vector<double> values, std::vector<uint8_t> valid = {});
 Column make_strings(StringVector strings);
+// Strings by their row in a dictionary without nulls; −1 = null. Written as such, which spares copying and
+// hashing every row.
+Column make_coded_strings(std::vector<int32_t> codes, StringVector dictionary);
 // `offsets`: n + 1 entries from 0 into `child`.
 Column make_list(std::vector<int32_t> offsets, Column child, std::vector<uint8_t> valid = {});
 // `num_rows` matters when there are no fields.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -156,6 +157,54 @@ Column take(const Column& column, std::span<const int64_t> rows) {
   }
   return gather_flat(
       column.type(), rows.size(), [&](size_t i) { return RowRef{&column, rows[i]}; }, kMaxColumnBytes);
+}
+
+DistinctRefs distinct_refs(std::span<const Ref> refs) {
+  std::vector<size_t> num_rows;
+  for (const Ref& ref : refs) {
+    if (ref.source < 0) continue;
+    const auto source = static_cast<size_t>(ref.source);
+    if (num_rows.size() <= source) num_rows.resize(source + 1, 0);
+    num_rows[source] = std::max(num_rows[source], static_cast<size_t>(ref.row) + 1);
+  }
+  std::vector<std::vector<int32_t>> numbers;
+  for (const size_t size : num_rows) numbers.emplace_back(size, -1);
+  int32_t none = -1;
+  DistinctRefs distinct;
+  distinct.number.reserve(refs.size());
+  for (const Ref& ref : refs) {
+    int32_t& number =
+        ref.source < 0 ? none : numbers[static_cast<size_t>(ref.source)][static_cast<size_t>(ref.row)];
+    if (number < 0) {
+      number = static_cast<int32_t>(distinct.different.size());
+      distinct.different.push_back(ref);
+    }
+    distinct.number.push_back(number);
+  }
+  return distinct;
+}
+
+Column StringCoder::finish(std::vector<int32_t> codes) const {
+  size_t num_bytes = 0;
+  for (const int32_t code : codes) num_bytes += code < 0 ? 0 : words_.id(code).size();
+  if (num_bytes > max_column_bytes_) throw ColumnTooLarge("a string column exceeds its limit");
+  table::StringVector dictionary;
+  for (int32_t i = 0; i < words_.size(); ++i) dictionary.push(words_.id(i));
+  return table::make_coded_strings(std::move(codes), std::move(dictionary));
+}
+
+Column gather_coded(const std::vector<const Column*>& sources, const DistinctRefs& refs,
+                    size_t max_column_bytes) {
+  StringCoder coder(max_column_bytes);
+  std::vector<int32_t> code_of;
+  code_of.reserve(refs.different.size());
+  for (const Ref& ref : refs.different) {
+    const Column* column = ref.source < 0 ? nullptr : sources[static_cast<size_t>(ref.source)];
+    code_of.push_back(column == nullptr ? -1 : coder.code(column->string(ref.row)));
+  }
+  std::vector<int32_t> codes(refs.number.size());
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = code_of[static_cast<size_t>(refs.number[i])];
+  return coder.finish(std::move(codes));
 }
 
 }  // namespace uniscale::es3

@@ -19,6 +19,7 @@ class ColumnAccess {
     int64_t validity_offset = 0;
     const void* values = nullptr;
     const int32_t* offsets = nullptr;
+    const int32_t* codes = nullptr;
     std::vector<std::shared_ptr<const Column>> children;
     std::vector<std::string> child_names;
     std::string source_type;
@@ -32,6 +33,7 @@ class ColumnAccess {
     column.validity_offset_ = parts.validity_offset;
     column.values_ = parts.values;
     column.offsets_ = parts.offsets;
+    column.codes_ = parts.codes;
     column.children_ = std::move(parts.children);
     column.child_names_ = std::move(parts.child_names);
     column.source_type_ = std::move(parts.source_type);
@@ -42,6 +44,7 @@ class ColumnAccess {
   static int64_t validity_offset(const Column& column) { return column.validity_offset_; }
   static const void* values(const Column& column) { return column.values_; }
   static const int32_t* offsets(const Column& column) { return column.offsets_; }
+  static const int32_t* codes(const Column& column) { return column.codes_; }
   static std::shared_ptr<const void> owner(const Column& column) { return column.owner_; }
 };
 
