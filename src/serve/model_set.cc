@@ -72,7 +72,37 @@ std::shared_ptr<const ServedModel> load_model(const std::string& directory, cons
   return model;
 }
 
+void ModelSet::load(const std::string& name, int64_t version) {
+  const std::string directory = fmt::format("{}/{}/{}", repository_, name, version);
+  auto model = load_model(directory, name);
+  US_REQUIRE(model->version == version,
+             fmt::format("{}: the manifest is of version {}", directory, model->version));
+  {
+    const std::scoped_lock lock(mutex_);
+    models_[name] = std::move(model);
+  }
+  refused_.erase(name);
+  metrics_.count_load(name, true);
+  metrics_.set_model(name, version);
+  log_event("info", "model_loaded", {{"model", name}, {"version", version}});
+}
+
+int64_t ModelSet::load_current(const std::string& name) {
+  const std::scoped_lock lock(load_mutex_);
+  const auto version = bundle::current_version(repository_, name);
+  if (!version) throw base::NotReadyError(fmt::format("no model \"{}\"", name));
+  try {
+    load(name, *version);
+  } catch (const base::UserError&) {
+    refused_[name] = *version;
+    metrics_.count_load(name, false);
+    throw;
+  }
+  return *version;
+}
+
 void ModelSet::refresh() {
+  const std::scoped_lock lock(load_mutex_);
   std::vector<std::string> names;
   try {
     names = bundle::list_models(repository_);
@@ -91,17 +121,7 @@ void ModelSet::refresh() {
         continue;
       }
       if (refused_.contains(name) && refused_[name] == version) continue;
-      auto model = load_model(fmt::format("{}/{}/{}", repository_, name, version), name);
-      US_REQUIRE(model->version == version, fmt::format("{}/{}/{}: the manifest is of version {}",
-                                                        repository_, name, version, model->version));
-      {
-        const std::scoped_lock lock(mutex_);
-        models_[name] = std::move(model);
-      }
-      refused_.erase(name);
-      metrics_.count_load(name, true);
-      metrics_.set_model(name, version);
-      log_event("info", "model_loaded", {{"model", name}, {"version", version}});
+      load(name, version);
     } catch (const std::exception& error) {
       if (version > 0) refused_[name] = version;
       metrics_.count_load(name, false);

@@ -40,17 +40,24 @@ class ModelSet {
   // Loads what CURRENT names and is not yet served; a bad version is logged, counted, and not tried again
   // until CURRENT changes.
   void refresh();
+  // Loads what CURRENT names, also if it was refused before or serves already. Returns its version. Throws
+  // NotReadyError if there is no such model, UserError saying what is wrong with the package; the old version
+  // serves on.
+  int64_t load_current(const std::string& name);
   // Null if there is no such model.
   std::shared_ptr<const ServedModel> find(const std::string& name) const;
   std::vector<std::shared_ptr<const ServedModel>> all() const;
   bool ready() const;
 
  private:
+  void load(const std::string& name, int64_t version);
+
   std::string repository_;
   Metrics& metrics_;
+  std::mutex load_mutex_;  // one load at a time
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;
-  std::map<std::string, int64_t> refused_;  // model → version that failed; touched by refresh alone
+  std::map<std::string, int64_t> refused_;  // model → version that failed; under load_mutex_
 };
 
 }  // namespace uniscale::serve

@@ -10,9 +10,9 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "serve/chunk.h"
 #include "serve/feature_missing.h"
 #include "serve/log.h"
+#include "serve/skim.h"
 
 namespace uniscale::serve {
 namespace {
@@ -45,7 +45,8 @@ runtime::Scores& chunk_scores() {
 }  // namespace
 
 struct RankEngine::Memory {
-  feature::RequestBatch batch, chunk;
+  feature::RequestBatch batch;
+  runtime::RequestState state;
   runtime::MissingReport missing;
   std::vector<std::vector<float>> heads;
   std::vector<double> scores;
@@ -158,13 +159,10 @@ class RankJob final : public Job {
   int64_t score_chunk(int32_t total) {
     const auto begin = Clock::now();
     const int32_t end = std::min(total, done_ + static_cast<int32_t>(kChunkCandidates));
-    const feature::RequestBatch* batch = &memory_->batch;
-    if (done_ > 0 || end < total) {
-      slice_candidates(memory_->batch, task_.model->ranker->spec(), done_, end, memory_->chunk);
-      batch = &memory_->chunk;
-    }
+    const runtime::Ranker& ranker = *task_.model->ranker;
     runtime::Scores& scores = chunk_scores();
-    task_.model->ranker->score(*batch, workspace(), scores);
+    if (done_ == 0) ranker.prepare(memory_->batch, workspace(), memory_->state);
+    ranker.score_candidates(memory_->batch, memory_->state, done_, end, workspace(), scores);
     for (size_t h = 0; h < memory_->heads.size(); ++h)
       std::copy(scores.heads[h].begin(), scores.heads[h].end(), memory_->heads[h].begin() + done_);
     const int64_t count = end - done_;
@@ -211,7 +209,7 @@ class RankJob final : public Job {
     count(200);
     send();
     try {
-      if (engine_.observer_) engine_.observer_(ranking);
+      if (engine_.observer_ && task_.is_logged) engine_.observer_(ranking);
     } catch (const std::exception& error) {
       log_event("error", "rank_log", {{"error", base::full_message(error)}});
     }
@@ -303,6 +301,14 @@ std::shared_ptr<const ServedModel> RankEngine::model(const std::string& name) co
   auto found = models_.find(name);
   if (!found) throw Refusal{404, "unknown_model", fmt::format("no model \"{}\"", name)};
   return found;
+}
+
+std::shared_ptr<const ServedModel> RankEngine::model_named_in(std::string_view body) const {
+  const std::string name = skim(body, "").model;
+  if (!name.empty()) return model(name);
+  auto all = models_.all();
+  if (all.size() == 1) return all[0];
+  throw Refusal{400, "invalid_request", "body: model: expected the name of a model"};
 }
 
 void RankEngine::submit(RankTask task) {

@@ -47,6 +47,7 @@ struct RankTask {
   std::string request_id;  // as far as known before reading
   int64_t deadline_ms = 0;
   int64_t candidates = 0;
+  bool is_logged = true;  // false: not a list that anybody was shown
   // Throws UserError (→ 400) or Refusal.
   std::function<RankInput()> read;
   // Exactly one of the two is called, once. `ranked` writes the reply and returns what sends it; an exception
@@ -67,6 +68,9 @@ class RankEngine {
 
   // The model that serves now; throws Refusal 404.
   std::shared_ptr<const ServedModel> model(const std::string& name) const;
+  // The one that a body's top-level "model" names; without one, the only one there is. Throws Refusal 404,
+  // 400.
+  std::shared_ptr<const ServedModel> model_named_in(std::string_view body) const;
   void submit(RankTask task);
   // From now on 503, also for what waits.
   void stop();

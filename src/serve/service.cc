@@ -2,15 +2,22 @@
 
 #include <fmt/format.h>
 
-#include <future>
+#include <chrono>
 #include <utility>
 
+#include "base/error.h"
+#include "serve/compression.h"
+#include "serve/explain_api.h"
+#include "serve/log.h"
+#include "serve/oip.h"
+#include "serve/oip_http.h"
 #include "serve/rank_api.h"
+#include "serve/rerank_api.h"
 
 namespace uniscale::serve {
 
 Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
-    : models_(models), engine_(options, models, metrics) {
+    : options_(options), models_(models), engine_(options, models, metrics) {
   router_.add_plain("GET", "/v2/health/live", [](const HttpRequest&, const PathValues&) -> HttpReply {
     return {.body = R"({"live":true})"};
   });
@@ -20,21 +27,40 @@ Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
   });
   router_.add_plain("GET", "/v1/models",
                     [this](const HttpRequest&, const PathValues&) { return list_models(); });
-  router_.add_plain("GET", "/v2/models/{model}/ready",
-                    [this](const HttpRequest&, const PathValues& values) { return model_ready(values[0]); });
+  router_.add_plain("GET", "/v2/models/{model}/ready", [this](const HttpRequest&, const PathValues& values) {
+    return model_ready(values[0], "");
+  });
+  router_.add_plain("GET", "/v2/models/{model}/versions/{version}/ready",
+                    [this](const HttpRequest&, const PathValues& values) { return model_ready(values[0], values[1]); });
   add_rank_routes(router_, engine_);
+  add_rerank_routes(router_, engine_);
+  add_explain_routes(router_, engine_);
+  add_oip_routes(router_, engine_, models_);
+  admin_router_.add("POST", "/v1/models/{model}:load",
+                    [this](const HttpRequest&, const PathValues& values, const ReplyFunction& reply) {
+                      load_model(values[0], reply);
+                    });
 }
 
 void Service::handle(const HttpRequest& request, ReplyFunction reply) {
-  if (!request.content_encoding.empty() && request.content_encoding != "identity") {
-    return reply(error_reply(415, "unsupported_media_type", "expected a body without Content-Encoding"));
+  handle_with(router_, request, reply);
+}
+
+void Service::handle_with(const Router& router, const HttpRequest& request, const ReplyFunction& reply) {
+  if (request.content_encoding.empty() || request.content_encoding == "identity")
+    return router.handle(request, reply);
+  HttpRequest unpacked = request;
+  try {
+    unpacked.body = unpack(request.body, request.content_encoding, options_.max_body_bytes);
+  } catch (const Refusal& refusal) {
+    return reply(error_reply(refusal.status, refusal.code, refusal.text));
   }
-  router_.handle(request, std::move(reply));
+  router.handle(unpacked, reply);
 }
 
 void Service::handle_admin(const HttpRequest& request, ReplyFunction reply) {
-  if (admin_router_.has(request)) return admin_router_.handle(request, std::move(reply));
-  handle(request, std::move(reply));
+  if (admin_router_.has(request)) return handle_with(admin_router_, request, reply);
+  handle_with(router_, request, reply);
 }
 
 HttpReply Service::handle(const HttpRequest& request) {
@@ -54,11 +80,37 @@ HttpReply Service::list_models() const {
   return {.body = json::dump({{"models", std::move(models)}}, -1)};
 }
 
-HttpReply Service::model_ready(const std::string& name) const {
-  if (!bundle::is_model_name(name) || !models_.find(name))
-    return error_reply(404, "unknown_model", "no such model");
+HttpReply Service::model_ready(const std::string& name, const std::string& version) const {
+  check_version(*engine_.model(name), version);
   return {.status = draining_ ? 503 : 200,
           .body = fmt::format(R"({{"name":"{}","ready":{}}})", name, draining_ ? "false" : "true")};
+}
+
+// Loading takes seconds: on a thread of its own, one at a time.
+void Service::load_model(const std::string& name, const ReplyFunction& reply) {
+  if (!bundle::is_model_name(name)) return reply(error_reply(404, "unknown_model", "no such model"));
+  const std::scoped_lock lock(load_mutex_);
+  if (loading_.valid() && loading_.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+    return reply(error_reply(409, "loading", "another load is under way"));
+  loading_ = std::async(std::launch::async, [this, name, reply] {
+    try {
+      const int64_t version = models_.load_current(name);
+      reply({.body = fmt::format(R"({{"model":"{}","version":"{}","state":"READY"}})", name, version)});
+    } catch (const base::NotReadyError& error) {
+      reply(error_reply(404, "unknown_model", base::full_message(error)));
+    } catch (const base::UserError& error) {
+      reply(error_reply(422, "bad_package", base::full_message(error)));
+    } catch (const std::exception& error) {
+      log_event("error", "internal_error", {{"model", name}, {"error", base::full_message(error)}});
+      reply(error_reply(500, "internal_error", "internal error"));
+    }
+  });
+}
+
+void Service::shut_down() {
+  engine_.shut_down();
+  const std::scoped_lock lock(load_mutex_);
+  if (loading_.valid()) loading_.wait();
 }
 
 }  // namespace uniscale::serve

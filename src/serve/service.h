@@ -3,6 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <future>
+#include <mutex>
+#include <string>
 
 #include "serve/http_message.h"
 #include "serve/metrics.h"
@@ -28,7 +31,7 @@ class Service {
   // Nothing is ranked from now on; what waits is answered 503.
   void stop() { engine_.stop(); }
   // stop(), and no scoring thread runs when it returns.
-  void shut_down() { engine_.shut_down(); }
+  void shut_down();
   // For routes of other files; before the first request. The admin listener serves both tables.
   Router& router() { return router_; }
   Router& admin_router() { return admin_router_; }
@@ -36,12 +39,17 @@ class Service {
 
  private:
   HttpReply list_models() const;
-  HttpReply model_ready(const std::string& name) const;
+  HttpReply model_ready(const std::string& name, const std::string& version) const;
+  void handle_with(const Router& router, const HttpRequest& request, const ReplyFunction& reply);
+  void load_model(const std::string& name, const ReplyFunction& reply);
 
+  const Options& options_;
   ModelSet& models_;
   std::atomic<bool> draining_{false};
   RankEngine engine_;
   Router router_, admin_router_;
+  std::mutex load_mutex_;
+  std::future<void> loading_;
 };
 
 }  // namespace uniscale::serve

@@ -96,7 +96,7 @@ class Scanner {
 }  // namespace
 
 Skim skim(std::string_view body, std::string_view list) {
-  constexpr size_t kMaxRequestId = 256;
+  constexpr size_t kMaxTextBytes = 256;
   Skim out;
   Scanner scanner(body);
   const size_t dot = list.find('.');
@@ -105,9 +105,10 @@ Skim skim(std::string_view body, std::string_view list) {
   scanner.object([&](std::string_view key) {
     if (key == "deadline_ms") {
       out.deadline_ms = scanner.number();
-    } else if (key == "request_id" && scanner.peek() == '"') {
-      const std::string_view id = scanner.string();
-      if (id.size() <= kMaxRequestId && id.find('\\') == std::string_view::npos) out.request_id = id;
+    } else if ((key == "request_id" || key == "model") && scanner.peek() == '"') {
+      const std::string_view text = scanner.string();
+      if (text.size() <= kMaxTextBytes && text.find('\\') == std::string_view::npos)
+        (key == "model" ? out.model : out.request_id) = text;
     } else if (key == outer && inner.empty()) {
       out.num_items = scanner.count_elements();
     } else if (key == outer) {

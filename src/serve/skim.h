@@ -11,6 +11,7 @@ namespace uniscale::serve {
 
 struct Skim {
   std::string request_id;  // empty if absent, escaped or over 256 bytes
+  std::string model;       // likewise
   double deadline_ms = 0;  // 0: none found
   int64_t num_items = 0;   // elements of the list
 };
