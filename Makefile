@@ -12,6 +12,7 @@ help:
 	@echo "make demo     synthetic logs -> samples -> trained model -> evaluation -> running server"
 	@echo "make test     set up, build, all tests, sanitizers, guards"
 	@echo "make bench    all benches; make bench-<name> for one of: $(notdir $(wildcard bench/*/))"
+	@echo "make clients  virtual environments of the stock clients that test the server (else those tests are skipped)"
 	@echo "make lint | format | docs | build | clean"
 
 setup:
@@ -45,6 +46,13 @@ sanitize: setup
 	cmake -S . -B $(BUILD)-asan $(CMAKE_FLAGS) -DUS_SANITIZE=ON
 	cmake --build $(BUILD)-asan -j $(JOBS)
 	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir $(BUILD)-asan --output-on-failure -L fast
+
+# The stock clients of tests/e2e/test_clients.py, a venv each.
+clients:
+	for name in triton kserve; do \
+	  [ -x .venv-$$name/bin/python ] || python3 -m venv .venv-$$name || exit 1; \
+	  .venv-$$name/bin/pip install -q $(PIP_ARGS) -r requirements/clients-$$name.txt || exit 1; \
+	done
 
 lint: build
 	tools/lint.sh $(BUILD) $(VENV)

@@ -26,7 +26,7 @@ rm -rf "$out/train"
 step "4/5 eval: the day after, search requests, exposed candidates, native labels"
 "$us" eval --config $config "${flags[@]}" --model "$out/models/main" --json "$out/eval.json"
 step "5/5 serve: load the bundle, replay its golden requests, rank one request"
-"$us" serve --repository "$out/models" --port 0 --metrics-port 0 --port-file "$out/ports" 2> "$out/server.log" &
+"$us" serve --repository "$out/models" --port 0 --metrics-port 0 --set serve.grpc_port=0 --port-file "$out/ports" 2> "$out/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do [ -s "$out/ports" ] && break; sleep 0.1; done

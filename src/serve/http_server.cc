@@ -51,7 +51,8 @@ struct HttpServer::Impl {
 
   void wait_for_last() {
     const bool late = std::chrono::steady_clock::now() >= give_up_at;
-    if (shared.active > 0 && !late) {
+    // In flight beyond the connections: gRPC.
+    if ((shared.active > 0 || shared.metrics.in_flight > 0) && !late) {
       timer.expires_after(std::chrono::milliseconds(20));
       timer.async_wait([this](beast::error_code) { wait_for_last(); });
       return;

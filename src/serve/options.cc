@@ -9,8 +9,10 @@ const config::Section<Options>& section() {
                  {.source = "serving.md §4"})
           .field("bind", &Options::bind, "address to listen on")
           .field("port", &Options::port, "HTTP port; 0: any free one", {.min = 0, .max = 65535})
-          .field("metrics_port", &Options::metrics_port, "port of /metrics; 0: any free one",
-                 {.min = 0, .max = 65535})
+          .field("grpc_port", &Options::grpc_port, "gRPC port; 0: any free one; -1: no gRPC",
+                 {.min = -1, .max = 65535, .source = "serving.md §2"})
+          .field("metrics_port", &Options::metrics_port,
+                 "port of /metrics and of admin routes; 0: any free one", {.min = 0, .max = 65535})
           .field("threads", &Options::threads, "scoring threads; 0: all CPUs", {.min = 0, .max = 1024})
           .field("io_threads", &Options::io_threads, "threads that receive and send", {.min = 1, .max = 256})
           .field("max_items", &Options::max_items, "ids in a request at most",

@@ -13,6 +13,7 @@ struct Options {
   std::string repository;  // <repository>/<model>/{CURRENT, <version>/…}
   std::string bind = "127.0.0.1";
   int64_t port = 8000;          // 0: any free port
+  int64_t grpc_port = 8001;     // 0: any free port; −1: no gRPC
   int64_t metrics_port = 8002;  // 0: any free port
   int64_t threads = 0;          // that score; 0: all CPUs
   int64_t io_threads = 1;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/version.h"
+#include "serve/grpc_server.h"
 #include "serve/http_server.h"
 #include "serve/log.h"
 #include "serve/model_set.h"
@@ -31,12 +32,22 @@ int serve(const Options& options, const std::string& port_file) {
     service.engine().set_observer([&rank_log](const Ranking& ranking) { rank_log->write(ranking); });
   HttpServer server(options, service, metrics);
   models.refresh();
+  std::unique_ptr<GrpcServer> grpc;
+  if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(options, service);
+  const int grpc_port = grpc ? grpc->port() : 0;
   if (!models.ready()) log_event("warning", "no_model", {{"repository", options.repository}});
   log_event("info", "listening",
-            {{"bind", options.bind}, {"port", server.port()}, {"metrics_port", server.metrics_port()}});
+            {{"bind", options.bind},
+             {"port", server.port()},
+             {"metrics_port", server.metrics_port()},
+             {"grpc_port", grpc_port}});
   if (!port_file.empty())
-    base::write_file_atomically(port_file, fmt::format("{}\n{}\n", server.port(), server.metrics_port()));
-  server.run(true, [&] { models.refresh(); });
+    base::write_file_atomically(port_file,
+                                fmt::format("{}\n{}\n{}\n", server.port(), server.metrics_port(), grpc_port));
+  server.run(true, [&] {
+    models.refresh();
+    if (grpc) grpc->update_health();
+  });
   log_event("info", "stopped");
   return 0;
 }
@@ -53,7 +64,7 @@ int run(int argc, char** argv) {
   app.add_option("--log-requests", log_requests,
                  "Folder of the rank log; the same as --set serve.log_requests=…");
   app.add_option("--port-file", port_file,
-                 "Write the HTTP and the metrics port here, a line each, once the server listens");
+                 "Write the HTTP, metrics and gRPC port here, a line each, once the server listens");
   try {
     app.parse(argc, argv);
     Options options;

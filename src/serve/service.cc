@@ -30,8 +30,9 @@ Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
   router_.add_plain("GET", "/v2/models/{model}/ready", [this](const HttpRequest&, const PathValues& values) {
     return model_ready(values[0], "");
   });
-  router_.add_plain("GET", "/v2/models/{model}/versions/{version}/ready",
-                    [this](const HttpRequest&, const PathValues& values) { return model_ready(values[0], values[1]); });
+  router_.add_plain(
+      "GET", "/v2/models/{model}/versions/{version}/ready",
+      [this](const HttpRequest&, const PathValues& values) { return model_ready(values[0], values[1]); });
   add_rank_routes(router_, engine_);
   add_rerank_routes(router_, engine_);
   add_explain_routes(router_, engine_);
@@ -69,6 +70,17 @@ HttpReply Service::handle(const HttpRequest& request) {
   return promise.get_future().get();
 }
 
+void Service::begin_draining() {
+  draining_ = true;
+  const std::scoped_lock lock(draining_mutex_);
+  if (on_draining_) on_draining_();
+}
+
+void Service::set_on_draining(std::function<void()> callback) {
+  const std::scoped_lock lock(draining_mutex_);
+  on_draining_ = std::move(callback);
+}
+
 HttpReply Service::list_models() const {
   json::Value models = json::Value::array();
   for (const auto& model : models_.all()) {
@@ -89,21 +101,23 @@ HttpReply Service::model_ready(const std::string& name, const std::string& versi
 // Loading takes seconds: on a thread of its own, one at a time.
 void Service::load_model(const std::string& name, const ReplyFunction& reply) {
   if (!bundle::is_model_name(name)) return reply(error_reply(404, "unknown_model", "no such model"));
+  if (is_loading_.exchange(true)) return reply(error_reply(409, "loading", "another load is under way"));
   const std::scoped_lock lock(load_mutex_);
-  if (loading_.valid() && loading_.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
-    return reply(error_reply(409, "loading", "another load is under way"));
   loading_ = std::async(std::launch::async, [this, name, reply] {
+    HttpReply out;
     try {
       const int64_t version = models_.load_current(name);
-      reply({.body = fmt::format(R"({{"model":"{}","version":"{}","state":"READY"}})", name, version)});
+      out.body = fmt::format(R"({{"model":"{}","version":"{}","state":"READY"}})", name, version);
     } catch (const base::NotReadyError& error) {
-      reply(error_reply(404, "unknown_model", base::full_message(error)));
+      out = error_reply(404, "unknown_model", base::full_message(error));
     } catch (const base::UserError& error) {
-      reply(error_reply(422, "bad_package", base::full_message(error)));
+      out = error_reply(422, "bad_package", base::full_message(error));
     } catch (const std::exception& error) {
       log_event("error", "internal_error", {{"model", name}, {"error", base::full_message(error)}});
-      reply(error_reply(500, "internal_error", "internal error"));
+      out = error_reply(500, "internal_error", "internal error");
     }
+    is_loading_ = false;
+    reply(std::move(out));
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <mutex>
 #include <string>
@@ -26,7 +27,9 @@ class Service {
   // `handle`, waited for.
   HttpReply handle(const HttpRequest& request);
   // From now on not ready, but still serving.
-  void begin_draining() { draining_ = true; }
+  void begin_draining();
+  // Called by begin_draining, which runs once.
+  void set_on_draining(std::function<void()> callback);
   bool is_ready() const { return models_.ready() && !draining_; }
   // Nothing is ranked from now on; what waits is answered 503.
   void stop() { engine_.stop(); }
@@ -48,7 +51,10 @@ class Service {
   std::atomic<bool> draining_{false};
   RankEngine engine_;
   Router router_, admin_router_;
+  std::mutex draining_mutex_;
+  std::function<void()> on_draining_;
   std::mutex load_mutex_;
+  std::atomic<bool> is_loading_{false};
   std::future<void> loading_;
 };
 

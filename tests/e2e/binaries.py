@@ -107,7 +107,7 @@ class Server:
         self.log = open(pathlib.Path(folder) / "server.log", "wb")
         self.process = subprocess.Popen(
             [str(SERVER), "--repository", str(repository), "--port-file", str(port_file), "--set", "serve.port=0",
-             "--set", "serve.metrics_port=0", "--set", "serve.poll_interval=50ms", "--set", "serve.drain_delay=300ms", *flags],
+             "--set", "serve.metrics_port=0", "--set", "serve.grpc_port=0", "--set", "serve.poll_interval=50ms", "--set", "serve.drain_delay=300ms", *flags],
             stderr=self.log)
         for _ in range(200):
             if port_file.exists():
@@ -115,7 +115,7 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(pathlib.Path(self.log.name).read_text())
             time.sleep(0.05)
-        self.port, self.metrics_port = map(int, port_file.read_text().split())
+        self.port, self.metrics_port, self.grpc_port = map(int, port_file.read_text().split())
 
     def request(self, method, path, body=None, headers=None, port=None, timeout=20):
         import http.client
