@@ -72,7 +72,7 @@ struct Loaded {
       : shape(shape_in),
         spec(planted::make_hhsft_spec()),
         weights(planted::make_hhsft_weights(spec, shape, seed)),
-        bundle(bundle::Bundle::open(planted::publish_hhsft(folder.path(), shape, weights))) {}
+        bundle(bundle::Bundle::open(planted::publish_hhsft(folder.path(), shape, weights, spec))) {}
   std::unique_ptr<const Ranker> load(Precision precision, std::optional<Isa> isa = std::nullopt) const {
     return load_ranker(bundle, {.precision = precision, .isa = isa});
   }
@@ -321,7 +321,7 @@ TEST(Hhsft, WrongOptionsAreNamed) {
                             Precision precision = Precision::Fp32) {
     const planted::TemporaryFolder folder;
     const auto bundle = bundle::Bundle::open(planted::publish_hhsft(
-        folder.path(), shape, weights, [&](json::Value& options) { options[key] = value; }));
+        folder.path(), shape, weights, spec, [&](json::Value& options) { options[key] = value; }));
     try {
       load_ranker(bundle, {.precision = precision});
     } catch (const base::UserError& error) {

@@ -86,7 +86,7 @@ inline feature::FeatureSpec make_hhsft_spec() {
 }
 
 inline feature::RequestBatch random_batch(const feature::FeatureSpec& spec, const std::vector<int32_t>& sizes,
-                                          uint64_t seed) {
+                                          uint64_t seed, uint64_t most_ids = 3) {
   base::RandomStream random(seed, 5);
   feature::RequestBatch batch;
   batch.num_requests = static_cast<int32_t>(sizes.size());
@@ -107,7 +107,7 @@ inline feature::RequestBatch random_batch(const feature::FeatureSpec& spec, cons
     const bool bag = feature.kind == feature::Kind::Sequence || feature.kind == feature::Kind::Text;
     if (bag) batch.ids[slot].offsets = {0};
     for (int32_t r = 0; r < rows; ++r) {
-      const uint64_t count = bag ? random.below(4) : 1;
+      const uint64_t count = bag ? random.below(most_ids + 1) : 1;
       for (uint64_t i = 0; i < count; ++i)
         batch.ids[slot].ids.push_back(static_cast<int32_t>(random.below(buckets)));
       if (bag) batch.ids[slot].offsets.push_back(static_cast<int32_t>(batch.ids[slot].ids.size()));
@@ -124,8 +124,9 @@ inline Weights make_hhsft_weights(const feature::FeatureSpec& spec, const HhsftS
     weights.add(random, name, dims);
     const bool gain = name.ends_with(".gain");
     const float spread = name.starts_with("hfa.") || name.starts_with("gfa.") ? 1.5F : 2.0F;
-    const float scale =
-        gain ? 0.3F : spread / std::sqrt(static_cast<float>(dims.size() > 1 ? dims.back() : 4));
+    // Small biases: what differs between candidates is not drowned in what does not.
+    const bool bias = name.ends_with(".bias");
+    const float scale = gain ? 0.3F : bias ? 0.25F : spread / std::sqrt(static_cast<float>(dims.back()));
     for (float& value : weights.values[name]) value = value * scale + (gain ? 1.0F : 0.0F);
   };
   const auto add_mlp = [&](const std::string& name, std::vector<int64_t> widths) {
@@ -196,10 +197,10 @@ inline Weights make_hhsft_weights(const feature::FeatureSpec& spec, const HhsftS
 }
 
 inline std::string publish_hhsft(const std::string& repository, const HhsftShape& shape,
-                                 const Weights& weights,
-                                 const std::function<void(json::Value&)>& spoil = {}) {
+                                 const Weights& weights, const feature::FeatureSpec& spec,
+                                 const std::function<void(json::Value&)>& spoil = {},
+                                 const std::function<void(const std::string&)>& write_more = {}) {
   bundle::BundleWriter writer(repository, "main", 0);
-  const feature::FeatureSpec spec = make_hhsft_spec();
   std::vector<bundle::TensorView> tensors;
   for (const auto& [name, values] : weights.values) {
     tensors.push_back({.name = name,
@@ -209,6 +210,7 @@ inline std::string publish_hhsft(const std::string& repository, const HhsftShape
   }
   bundle::write_safetensors(writer.aside() + "/weights.safetensors", tensors, {});
   std::ofstream(writer.aside() + "/feature_spec.json") << json::dump(spec.to_json());
+  if (write_more) write_more(writer.aside());
   bundle::Manifest manifest;
   manifest.architecture = "hhsft";
   manifest.architecture_options = shape.to_json();
