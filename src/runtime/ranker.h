@@ -75,6 +75,9 @@ class Ranker {
   void score(const feature::RequestBatch& batch, Workspace& workspace, Scores& out) const;
 };
 
+// What bf16 may move a logit against fp32 (tested; serving.md, performance.md).
+inline constexpr double kBf16LogitBound = 2e-2;
+
 struct RankerOptions {
   Precision precision = Precision::Fp32;
   std::optional<Isa> isa;  // for tests; empty: the fastest of this machine
