@@ -194,7 +194,8 @@ def report(name, shares, call, want):
 
 def run_torch(bundle, folder, size):
     for shared, batched, bf16, compiled in (
-        (True, True, False, False), (True, True, True, False), (True, True, True, True), (True, False, True, True),
+        (True, True, False, False), (True, True, True, False), (False, True, True, False),
+        (True, True, True, True), (True, False, True, True), (False, True, True, True),
     ):
         model = Hhsft(bundle, shared, batched)
         inputs, want = read_inputs(model, folder / f"inputs-{size}.safetensors")
