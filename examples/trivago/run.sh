@@ -30,19 +30,22 @@ step() { printf '\n== %s\n' "$*"; }
 
 mkdir -p "$out"
 cd "$out"  # the paths of run.toml start here
-step "1/6 prepare.sql: log rows become raw requests and events in $out/raw"
+step "1/7 prepare.sql: log rows become raw requests and events in $out/raw"
 "$python" "$root/examples/trivago/prepare.py" "$out" --data "$data" --every "${US_TRIVAGO_EVERY:-1}"
-step "2/6 ingest: raw files become the log store $out/store"
+step "2/7 ingest: raw files become the log store $out/store"
 "$us" ingest --config "$config"
-step "3/6 samples: the lists of both days, labelled"
+step "3/7 samples: the lists of both days, labelled"
 "$us" samples --config "$config"
-step "4/6 train: the first day; exports a bundle to $out/models"
+step "4/7 train: the first day; exports a bundle to $out/models"
 rm -rf train
 "$us" train --config "$config"
-step "5/6 eval: the model on the second day"
+step "5/7 eval: the model on the second day"
 "$us" eval --config "$config" --model models/trivago --json model.json
-step "6/6 eval: three baselines on the same rows"
+step "6/7 eval: three baselines on the same rows"
 for baseline in shown_order cheapest popularity; do
   "$us" eval --scores "baselines/$baseline.parquet" --json "$baseline.json"
 done
+step "7/7 samples once more, views of a hotel's page as clicks of another domain: what attribution adds"
+"$us" ingest --config "$root/examples/trivago/views.toml"
+"$us" samples --config "$root/examples/trivago/views.toml"
 step "done: $out/model.json and the JSON of each baseline beside it"
