@@ -24,7 +24,9 @@ $(BUILD)/build.ninja: CMakeLists.txt cmake/*.cmake | setup
 build: setup $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS)
 
-demo: build
+# The two binaries alone: no tests, no benches.
+demo: setup $(BUILD)/build.ninja
+	cmake --build $(BUILD) -j $(JOBS) --target uniscale uniscale-server
 	tools/demo.sh $(BUILD)
 
 test: build

@@ -101,7 +101,7 @@ class Runner:
         self.execute([str(UNISCALE), "synth", "--config", "run.toml", "--set", "synth.store=raw"])
 
     def execute(self, words, cwd=None):
-        done = subprocess.run(words, cwd=cwd or self.folder, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(words, cwd=cwd or self.folder, capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             raise AssertionError(f"exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
         return done.stdout
