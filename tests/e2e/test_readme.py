@@ -1,6 +1,7 @@
 """Runs the commands of README.md: those of its sh blocks for real on a small world, those named in the text as far as
 `make -n` and `--help` go. A command that does not work is a problem with its line number."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -78,6 +79,15 @@ def named_commands_of(text):
                 yield number, code.split()
 
 
+def with_setting(config, name, value):
+    """`config` with the key `section.key` set in its [section]."""
+    section, key = name.split(".")
+    head, body = config.split(f"[{section}]\n", 1)
+    end = body.find("\n[")
+    own = re.sub(rf"(?m)^{key} = .*\n", "", body[:end])
+    return f"{head}[{section}]\n{key} = {value if value.isdigit() else json.dumps(value)}\n{own}{body[end:]}"
+
+
 class Runner:
     """Runs commands in a scratch folder that holds raw logs and a run.toml."""
 
@@ -92,11 +102,7 @@ class Runner:
         self.is_set_up = True
         config = (ROOT / "examples/synth/run.toml").read_text().replace("build/synth/", "") + RAW
         for setting in SMALL:
-            section, key = setting.split("=")[0].split(".")
-            value = setting.split("=")[1]
-            value = value if value.isdigit() else f'"{value}"'
-            config = re.sub(rf"(?m)^{key} = .*\n", "", config) if section in ("synth", "es3", "dataset", "train") else config
-            config = config.replace(f"[{section}]\n", f"[{section}]\n{key} = {value}\n", 1)
+            config = with_setting(config, *setting.split("="))
         (self.folder / "run.toml").write_text(config)
         self.execute([str(UNISCALE), "synth", "--config", "run.toml", "--set", "synth.store=raw"])
 

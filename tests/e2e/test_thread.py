@@ -26,7 +26,7 @@ class WholeThread(FolderTest):
 
     def test_eval_stands_beside_the_shown_order_the_breakdown_and_the_truth(self):
         thread = Thread(self.folder)
-        everything = {"es3__unexposed_ratio": 1000.0, "es3__unexposed_cap": 10000}
+        everything = {"es3__unexposed_ratio": 1000.0, "es3__unexposed_cap": 10000, "dataset__origins": '["exposed"]'}
         for verb in ("synth", "samples", "train"):
             thread.run(verb, **everything)
         path = self.folder / "eval.json"
