@@ -196,8 +196,11 @@ void fill_candidate_side(const RawRequest& request, const Feature& feature, cons
     return;
   }
   if (feature.kind == feature::Kind::Vector) return fill_vectors(request, feature, items, item_rows, out);
+  // A name that item and candidate both declare is told apart by its whole source.
   const std::string name(after_dot(feature.source));
-  if (const auto it = request.items.find(name); it != request.items.end()) {
+  auto it = request.items.find(feature.source);
+  if (it == request.items.end()) it = request.items.find(name);
+  if (it != request.items.end()) {
     for (const RawValue& value : it->second) push_value(value, feature, out);
     return;
   }
@@ -222,12 +225,24 @@ std::vector<std::string> names_of(const feature::FeatureSpec& spec,
   return names;
 }
 
+// Bare names and whole sources ("item.price"), which tell a name apart that both sides declare.
+std::vector<std::string> item_names_of(const feature::FeatureSpec& spec) {
+  std::vector<std::string> names = names_of(spec, {"item.", "candidate."});
+  for (const Feature& feature : spec.features()) {
+    if (feature.source.starts_with("item.") || feature.source.starts_with("candidate."))
+      names.push_back(feature.source);
+  }
+  return names;
+}
+
+// `shown`: the names that the error lists.
 template <class Map>
-void require_known(const Map& values, const std::vector<std::string>& known, std::string_view where) {
+void require_known(const Map& values, const std::vector<std::string>& known, std::string_view where,
+                   const std::vector<std::string>& shown) {
   for (const auto& [name, value] : values) {
     US_REQUIRE(
         std::find(known.begin(), known.end(), name) != known.end(),
-        fmt::format("{}: unknown feature \"{}\" (the model reads: {})", where, name, fmt::join(known, ", ")));
+        fmt::format("{}: unknown feature \"{}\" (the model reads: {})", where, name, fmt::join(shown, ", ")));
   }
 }
 
@@ -241,7 +256,7 @@ void keep_known(const feature::FeatureSpec& spec, RawRequest& request) {
   };
   keep(request.user, names_of(spec, {"user."}));
   keep(request.context, names_of(spec, {"context."}));
-  keep(request.items, names_of(spec, {"item.", "candidate."}));
+  keep(request.items, item_names_of(spec));
 }
 
 int32_t age_bucket(int64_t request_ts_ms, int64_t event_ts_ms) {
@@ -284,9 +299,11 @@ void to_batch(const RawRequest& request, const feature::FeatureSpec& spec,
   US_REQUIRE(domain >= 0, fmt::format("context.domain: expected one of {}, got \"{}\"",
                                       fmt::join(spec.domains(), ", "), request.domain));
   if (strict) {
-    require_known(request.user, names_of(spec, {"user."}), "user.features");
-    require_known(request.context, names_of(spec, {"context."}), "context");
-    require_known(request.items, names_of(spec, {"item.", "candidate."}), "items.features");
+    const auto user = names_of(spec, {"user."}), context = names_of(spec, {"context."});
+    require_known(request.user, user, "user.features", user);
+    require_known(request.context, context, "context", context);
+    require_known(request.items, item_names_of(spec), "items.features",
+                  names_of(spec, {"item.", "candidate."}));
   }
   const size_t num_items = request.item_ids.size();
   for (const auto& [name, values] : request.items) {

@@ -70,6 +70,31 @@ TEST(ToBatch, UnknownNamesAndTypesAreErrors) {
   EXPECT_NE(encode_error(request), "no error");
 }
 
+// The same column name under item and candidate: the whole source tells them apart, a bare name means both.
+TEST(ToBatch, NamesThatStandOnBothSides) {
+  schema::LogSchema schema;
+  schema.item = {{"price", schema::ValueType::Double}};
+  schema.candidate = {{"price", schema::ValueType::Double}};
+  const feature::FeatureSpec spec({{.name = "list", .kind = "numeric", .source = "item.price"},
+                                   {.name = "offer", .kind = "numeric", .source = "candidate.price"}},
+                                  {{"price", "candidate", {"list", "offer"}}}, schema, {}, {"search"});
+  const auto first_values = [&](RawRequest request) {
+    request.domain = "search";
+    request.item_ids = {"a"};
+    keep_known(spec, request);
+    feature::RequestBatch batch;
+    MissingReport missing;
+    to_batch(request, spec, {}, nullptr, nullptr, true, batch, missing);
+    return std::pair(batch.floats[0].values[0], batch.floats[1].values[0]);
+  };
+  EXPECT_EQ(first_values(
+                {.items = {{"item.price", {RawValue::of(2.0)}}, {"candidate.price", {RawValue::of(3.0)}}}}),
+            std::pair(2.0F, 3.0F));
+  EXPECT_EQ(first_values({.items = {{"price", {RawValue::of(4.0)}}}}), std::pair(4.0F, 4.0F));
+  EXPECT_EQ(first_values({.items = {{"price", {RawValue::of(4.0)}}, {"item.price", {RawValue::of(5.0)}}}}),
+            std::pair(5.0F, 4.0F));
+}
+
 TEST(ToBatch, TablesFillWhatTheRequestLeavesOutAndTheRequestWins) {
   planted::TemporaryFolder folder;
   const bundle::Bundle bundle = bundle::Bundle::open(planted::publish(folder.path(), "main", 1));

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/error.h"
 #include "model/planted_test.h"
 #include "train/optimizers.h"
 
@@ -22,6 +23,7 @@ feature::RequestBatch labelled_batch() {
   batch.num_requests = 2;
   batch.candidate_offsets = {0, 2, 5};
   batch.request_weight = {1.0F, 0.5F};
+  batch.domain = {0, 1};
   batch.tasks[0] = {{1, 0, 1, 0, 1}, {0.7F, 1, 1, 1, 0.25F}, {}};
   batch.tasks[1] = {{0, 0, 1, 0, 0}, {1, 1, 0.5F, 1, 1}, {}};
   batch.tasks[2] = {{0, 0, 0, 0, 1}, {1, 1, 1, 1, 0.4F}, {}};
@@ -68,6 +70,8 @@ std::vector<at::Tensor> tensors_of(const std::vector<std::vector<double>>& logit
   return out;
 }
 
+const std::vector<std::string> kDomains = {"search", "feed"};
+
 const std::vector<std::vector<double>> kLogits = {
     {0.3, -1.2, 2.5, 0.0, -0.4}, {1.0, 0.2, -0.3, -2.0, 0.9}, {-1.0, 0.5, 0.1, 3.0, -0.6}};
 
@@ -77,22 +81,121 @@ TEST(BatchLoss, AgreesWithPlainTwin) {
     Options options;
     options.label_weights = weights;
     options.task_weights = {{"cart", 0.25}, {"click", 2.0}};
-    std::vector<double> by_task;
+    LossReport report;
     const auto logits = tensors_of(kLogits, at::kDouble);
-    const auto loss = batch_loss(logits, {"click", "cart", "purchase"}, batch, options, by_task);
+    const BatchLoss loss_of({"click", "cart", "purchase"}, kDomains, options);
+    const auto loss = loss_of(logits, batch, report);
     EXPECT_NEAR(loss.item<double>(), plain_loss(kLogits, {0, 1, 2}, batch, options), 1e-7) << weights;
-    ASSERT_EQ(by_task.size(), 3U);
+    ASSERT_EQ(report.by_task.size(), 3U);
     Options plain;
     plain.label_weights = false;
-    EXPECT_NEAR(by_task[0], plain_loss(kLogits, {0}, batch, plain), 1e-12);
+    EXPECT_NEAR(report.by_task[0], plain_loss(kLogits, {0}, batch, plain), 1e-12);
+    // Unweighted, by domain: the first two candidates, the last three.
+    const auto part = [&](const std::vector<size_t>& candidates) {
+      double sum = 0;
+      for (size_t c : candidates) {
+        feature::RequestBatch one;
+        one.num_requests = 1;
+        one.candidate_offsets = {0, 1};
+        one.domain = {0};
+        std::vector<std::vector<double>> logits_of_one;
+        for (size_t t = 0; t < 3; ++t) {
+          one.tasks[t] = {{batch.tasks[t].label[c]}, {1}, {}};
+          logits_of_one.push_back({kLogits[t][c]});
+        }
+        sum += plain_loss(logits_of_one, {0, 1, 2}, one, plain);
+      }
+      return sum / static_cast<double>(candidates.size());
+    };
+    EXPECT_EQ(report.num_candidates, (std::vector<int64_t>{2, 3}));
+    EXPECT_NEAR(report.by_domain[0], part({0, 1}), 1e-12);
+    EXPECT_NEAR(report.by_domain[1], part({2, 3, 4}), 1e-12);
   }
   // Click and purchase alone: the second logit belongs to purchase, the third task of the labels.
   Options options;
-  std::vector<double> by_task;
+  LossReport report;
   const std::vector<std::vector<double>> two = {kLogits[0], kLogits[2]};
-  EXPECT_NEAR(
-      batch_loss(tensors_of(two, at::kDouble), {"click", "purchase"}, batch, options, by_task).item<double>(),
-      plain_loss(two, {0, 2}, batch, options), 1e-7);
+  const BatchLoss loss_of({"click", "purchase"}, kDomains, options);
+  EXPECT_NEAR(loss_of(tensors_of(two, at::kDouble), batch, report).item<double>(),
+              plain_loss(two, {0, 2}, batch, options), 1e-7);
+}
+
+TEST(BatchLoss, DomainsWeighAsTheySay) {
+  const auto batch = labelled_batch();
+  Options options;
+  options.domain_weights = {{"feed", 0.0}};
+  LossReport report;
+  // With the feed's three candidates out, the first two remain, over all five.
+  feature::RequestBatch first = batch;
+  first.num_requests = 1;
+  first.candidate_offsets = {0, 2};
+  const auto loss =
+      BatchLoss({"click"}, kDomains, options)(tensors_of({kLogits[0]}, at::kDouble), batch, report);
+  EXPECT_NEAR(loss.item<double>(), plain_loss({kLogits[0]}, {0}, first, options) * 2 / 5, 1e-7);
+  options.domain_weights = {{"shop", 1.0}};
+  try {
+    BatchLoss({"click"}, kDomains, options);
+    FAIL() << "no error";
+  } catch (const base::UserError& error) {
+    EXPECT_STREQ(error.what(), "train.domain_weights.shop: expected a domain of the model (search, feed)");
+  }
+}
+
+// By hand: the first request has one positive (weight 1 · 0.7) and one negative; the second, with weight 0.5,
+// two positives (label weights 1 and 0.25) that meet its one negative each for itself.
+TEST(BatchLoss, ListwiseComparesPositivesWithNegativesOnly) {
+  const auto batch = labelled_batch();
+  Options options;
+  options.listwise_weight = 3;
+  LossReport report;
+  const auto plain =
+      BatchLoss({"click"}, kDomains, options)(tensors_of({kLogits[0]}, at::kDouble), batch, report);
+  EXPECT_EQ(report.listwise, 0);
+  options.loss = "bce+listwise";
+  const auto logits = tensors_of({kLogits[0]}, at::kDouble);
+  const auto both = BatchLoss({"click"}, kDomains, options)(logits, batch, report);
+  const auto term = [&](double positive, double negative) {
+    return -std::log(std::exp(positive) / (std::exp(positive) + std::exp(negative)));
+  };
+  const double first = term(0.3, -1.2), second = term(2.5, 0.0), third = term(-0.4, 0.0);
+  EXPECT_NEAR((both - plain).item<double>(), 3 * (0.7 * first + 0.5 * second + 0.5 * 0.25 * third) / 5, 1e-7);
+  EXPECT_NEAR(report.listwise, (first + second + third) / 3, 1e-12);
+
+  // Several negatives share one sum, at logits that would overflow a plain exponential.
+  feature::RequestBatch three;
+  three.num_requests = 2;
+  three.candidate_offsets = {0, 3, 5};
+  three.request_weight = {1, 1};
+  three.domain = {0, 0};
+  three.tasks[0] = {{0, 1, 0, 1, 1}, {1, 1, 1, 1, 1}, {}};  // the second list has no negative: nothing to say
+  const auto large = tensors_of({{900, 899, 898, 5, 6}}, at::kDouble);
+  LossReport of_three;
+  const auto sum = BatchLoss({"click"}, kDomains, options)(large, three, of_three);
+  EXPECT_NEAR(of_three.listwise, -std::log(std::exp(-1) / (std::exp(-1) + 1 + std::exp(-2))), 1e-9);
+  sum.backward();
+  EXPECT_TRUE(at::isfinite(large[0].grad()).all().item<bool>());
+}
+
+TEST(BatchLoss, ListwiseGradientAgreesWithFiniteDifferences) {
+  const auto batch = labelled_batch();
+  Options options;
+  options.loss = "bce+listwise";
+  const BatchLoss loss_of({"click", "purchase"}, kDomains, options);
+  const std::vector<std::vector<double>> start = {kLogits[0], kLogits[2]};
+  const auto logits = tensors_of(start, at::kDouble);
+  LossReport report;
+  loss_of(logits, batch, report).backward();
+  for (size_t t = 0; t < 2; ++t) {
+    for (size_t c = 0; c < 5; ++c) {
+      const auto at_shift = [&](double h) {
+        auto moved = start;
+        moved[t][c] += h;
+        return loss_of(tensors_of(moved, at::kDouble), batch, report).item<double>();
+      };
+      EXPECT_NEAR(logits[t].grad()[static_cast<int64_t>(c)].item<double>(),
+                  (at_shift(1e-6) - at_shift(-1e-6)) / 2e-6, 1e-8);
+    }
+  }
 }
 
 TEST(BatchLoss, WeightsCountAsTheySay) {
@@ -101,12 +204,14 @@ TEST(BatchLoss, WeightsCountAsTheySay) {
   batch.num_requests = 1;
   batch.candidate_offsets = {0, 1};
   batch.request_weight = {0.5F};
+  batch.domain = {0};
   batch.tasks[0] = {{1}, {0.25F}, {}};
   Options options;
-  std::vector<double> by_task;
-  EXPECT_NEAR(batch_loss(tensors_of({{0.0}}, at::kDouble), {"click"}, batch, options, by_task).item<double>(),
+  LossReport report;
+  const BatchLoss loss_of({"click"}, kDomains, options);
+  EXPECT_NEAR(loss_of(tensors_of({{0.0}}, at::kDouble), batch, report).item<double>(),
               std::numbers::ln2 * 0.125, 1e-12);
-  EXPECT_NEAR(by_task[0], std::numbers::ln2, 1e-12);
+  EXPECT_NEAR(report.by_task[0], std::numbers::ln2, 1e-12);
 }
 
 TEST(BatchLoss, StaysFiniteAtExtremeLogits) {
@@ -119,9 +224,9 @@ TEST(BatchLoss, StaysFiniteAtExtremeLogits) {
   const std::vector<std::vector<double>> logits = {{80, 80, -80, -80}, {-80, 80, 80, -80}};
   for (const auto type : {at::kFloat, at::kDouble}) {
     Options options;
-    std::vector<double> by_task;
+    LossReport report;
     const auto tensors = tensors_of(logits, type);
-    const auto loss = batch_loss(tensors, {"click", "cart"}, batch, options, by_task);
+    const auto loss = BatchLoss({"click", "cart"}, kDomains, options)(tensors, batch, report);
     EXPECT_NEAR(loss.item<double>(), plain_loss(logits, {0, 1}, batch, options), 1e-4);
     loss.backward();
     for (const auto& one : tensors) EXPECT_TRUE(at::isfinite(one.grad()).all().item<bool>());
@@ -208,6 +313,33 @@ TEST(DenseOptimizer, AbsentParameterKeepsStateAndValue) {
     }
     ++i;
   }
+}
+
+// decay_absent: as if the gradient had been zero; without it the parameter stands still (above).
+TEST(DenseOptimizer, DecayAbsentGoesOnWithoutAGradient) {
+  Options options;
+  options.decay_absent = true;
+  options.weight_decay = 0.5;
+  options.learning_rate = 0.1;
+  DenseCase dense;
+  DenseOptimizer optimizer(dense.parameters, options);
+  dense.set_gradients(0);
+  optimizer.step(1);
+  dense.parameters[0].value.mutable_grad().reset();
+  dense.parameters[1].value.mutable_grad().reset();
+  const at::Tensor before = dense.parameters[0].value.detach().clone();
+  EXPECT_EQ(optimizer.step(1), 0);
+  // First moment after a step with g and one with 0: (1 − β₁)·β₁·g, over 1 − β₁²; second alike.
+  for (int i = 0; i < 3; ++i) {
+    const double g = DenseCase::gradient(0, i);
+    const double first = (1 - options.beta1) * options.beta1 * g / (1 - options.beta1 * options.beta1);
+    const double second = (1 - options.beta2) * options.beta2 * g * g / (1 - options.beta2 * options.beta2);
+    const double want =
+        before[i].item<double>() * (1 - 0.1 * 0.5) - 0.1 * first / (std::sqrt(second) + options.epsilon);
+    EXPECT_NEAR(dense.parameters[0].value[i].item<double>(), want, 1e-6);
+  }
+  // Never had a gradient, but decays: 0.95² of what it was.
+  EXPECT_NEAR(dense.parameters[2].value[2].item<double>(), 2.0 * 0.95 * 0.95, 1e-6);
 }
 
 TEST(DenseOptimizer, ClipsTheWholeNorm) {

@@ -17,7 +17,9 @@
 namespace uniscale::train {
 namespace {
 
-enum Sum : size_t { kSteps, kCandidates, kLoss, kGradientNorm, kFirstTask };
+enum Sum : size_t { kSteps, kRequests, kCandidates, kLoss, kGradientNorm, kListwise, kFirstTask };
+// Of each domain, after the tasks.
+enum DomainSum : size_t { kDomainCandidates, kDomainLoss, kDomainSteps, kDomainGradientNorm, kDomainSums };
 
 double wall_time_s() {
   return static_cast<double>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -63,11 +65,13 @@ void read_into(const bundle::SafetensorsFile& file, const char* name, bundle::DT
 
 }  // namespace
 
-MetricsLog::MetricsLog(std::string output, std::vector<std::string> tasks, int64_t step, int64_t logged_step)
+MetricsLog::MetricsLog(std::string output, std::vector<std::string> tasks, std::vector<std::string> domains,
+                       int64_t step, int64_t logged_step)
     : path_(output + "/metrics.jsonl"),
       tasks_(std::move(tasks)),
+      domains_(std::move(domains)),
       logged_step_(logged_step),
-      sums_(kFirstTask + tasks_.size()),
+      sums_(kFirstTask + tasks_.size() + kDomainSums * domains_.size()),
       window_begin_s_(base::wall_seconds()),
       run_begin_s_(window_begin_s_) {
   truncate_metrics(path_, logged_step);
@@ -76,13 +80,24 @@ MetricsLog::MetricsLog(std::string output, std::vector<std::string> tasks, int64
   events_ = std::make_unique<EventFile>(output, step, wall_time_s());
 }
 
-void MetricsLog::add(const feature::RequestBatch& batch, const at::Tensor& click_logit, double loss,
-                     double gradient_norm, const std::vector<double>& by_task) {
+void MetricsLog::add(const feature::RequestBatch& batch, const at::Tensor& click_logit, const Step& step) {
   sums_[kSteps] += 1;
+  sums_[kRequests] += batch.num_requests;
   sums_[kCandidates] += batch.num_candidates();
-  sums_[kLoss] += loss;
-  sums_[kGradientNorm] += gradient_norm;
-  for (size_t t = 0; t < by_task.size(); ++t) sums_[kFirstTask + t] += by_task[t];
+  sums_[kLoss] += step.loss;
+  sums_[kGradientNorm] += step.gradient_norm;
+  sums_[kListwise] += step.parts.listwise;
+  for (size_t t = 0; t < tasks_.size(); ++t) sums_[kFirstTask + t] += step.parts.by_task[t];
+  for (size_t d = 0; d < domains_.size(); ++d) {
+    double* of_domain = sums_.data() + kFirstTask + tasks_.size() + kDomainSums * d;
+    const auto count = static_cast<double>(step.parts.num_candidates[d]);
+    of_domain[kDomainCandidates] += count;
+    of_domain[kDomainLoss] += count * step.parts.by_domain[d];
+    if (step.domain_gradient_norms[d] >= 0) {
+      of_domain[kDomainSteps] += 1;
+      of_domain[kDomainGradientNorm] += step.domain_gradient_norms[d];
+    }
+  }
   window_candidates_ += batch.num_candidates();
   const at::Tensor scores = click_logit.detach().contiguous().to(at::kFloat);
   scores_.insert(scores_.end(), scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel());
@@ -98,6 +113,7 @@ void MetricsLog::flush(const Moment& moment, const Progress& progress) {
   line["requests"] = moment.requests;
   line["loss"] = sums_[kLoss] / steps;
   for (size_t t = 0; t < tasks_.size(); ++t) line["loss_" + tasks_[t]] = sums_[kFirstTask + t] / steps;
+  if (sums_[kListwise] != 0) line["loss_listwise"] = sums_[kListwise] / steps;
   line["gradient_norm"] = sums_[kGradientNorm] / steps;
   line["learning_rate"] = moment.learning_rate;
   const auto auc = eval::window_auc(scores_, labels_);
@@ -105,6 +121,11 @@ void MetricsLog::flush(const Moment& moment, const Progress& progress) {
   std::map<std::string, double> scalars;
   for (const auto& [key, value] : line.items()) {
     if (key != "step") scalars[key] = value.get<double>();
+  }
+  line["domains"] = domains_json(moment.drift);
+  for (const auto& [domain, values] : line["domains"].items()) {
+    for (const auto& [key, value] : values.items())
+      scalars[fmt::format("domain/{}/{}", domain, key)] = value.get<double>();
   }
   // The speed goes to the event file and the progress line only: metrics.jsonl repeats from run to run.
   const double now_s = base::wall_seconds();
@@ -124,13 +145,27 @@ void MetricsLog::flush(const Moment& moment, const Progress& progress) {
   }
   progress(fmt::format("step {:>7}  loss {:.5f}  auc {}  {:.0f} candidates/s  {:.2f} GFLOP/s  left {}",
                        moment.step, sums_[kLoss] / steps, auc ? fmt::format("{:.4f}", *auc) : "-", speed,
-                       3e-9 * moment.flops_per_candidate * speed, left));
+                       3e-9 * speed * moment.flops_per_candidate(sums_[kCandidates] / sums_[kRequests]),
+                       left));
   logged_step_ = moment.step;
   std::fill(sums_.begin(), sums_.end(), 0.0);
   scores_.clear();
   labels_.clear();
   window_candidates_ = 0;
   window_begin_s_ = now_s;
+}
+
+json::Value MetricsLog::domains_json(const std::vector<double>& drift) const {
+  json::Value out = json::Value::object();
+  for (size_t d = 0; d < domains_.size(); ++d) {
+    const double* sums = sums_.data() + kFirstTask + tasks_.size() + kDomainSums * d;
+    json::Value one = {{"share", sums[kDomainCandidates] / std::max(1.0, sums_[kCandidates])}};
+    if (sums[kDomainCandidates] > 0) one["loss"] = sums[kDomainLoss] / sums[kDomainCandidates];
+    if (sums[kDomainSteps] > 0) one["gradient_norm"] = sums[kDomainGradientNorm] / sums[kDomainSteps];
+    if (drift[d] >= 0) one["drift"] = drift[d];
+    out[domains_[d]] = std::move(one);
+  }
+  return out;
 }
 
 std::vector<NamedState> MetricsLog::state() const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "feature/request_batch.h"
 #include "json/json.h"
 #include "train/event_file.h"
+#include "train/losses.h"
 #include "train/optimizers.h"
 #include "train/trainer.h"
 
@@ -21,10 +23,17 @@ class MetricsLog {
  public:
   // Appends to `<output>/metrics.jsonl`. `logged_step`: the last line that the checkpoint knows; later ones,
   // which a killed run wrote after it, are dropped, for they will be written again. −1: a new run.
-  MetricsLog(std::string output, std::vector<std::string> tasks, int64_t step, int64_t logged_step);
+  MetricsLog(std::string output, std::vector<std::string> tasks, std::vector<std::string> domains,
+             int64_t step, int64_t logged_step);
 
-  void add(const feature::RequestBatch& batch, const at::Tensor& click_logit, double loss,
-           double gradient_norm, const std::vector<double>& by_task);
+  // What one step says.
+  struct Step {
+    double loss = 0;
+    double gradient_norm = 0;
+    LossReport parts;
+    std::vector<double> domain_gradient_norms;  // DomainWatch::gradient_norms
+  };
+  void add(const feature::RequestBatch& batch, const at::Tensor& click_logit, const Step& step);
 
   // What a line says besides the means. `share_done` in (0, 1]: of the whole run, for the time left.
   struct Moment {
@@ -32,7 +41,8 @@ class MetricsLog {
     int64_t epoch = 0;
     int64_t requests = 0;
     double learning_rate = 0;
-    double flops_per_candidate = 0;
+    std::function<double(double)> flops_per_candidate;  // of the candidates a request has
+    std::vector<double> drift;                          // by domain, DomainWatch::drift
     double share_done = 1;
   };
   // Writes a line and starts a new window; nothing if the window is empty.
@@ -44,13 +54,17 @@ class MetricsLog {
   void restore(const std::string& path);
 
  private:
+  json::Value domains_json(const std::vector<double>& drift) const;
+
   std::string path_;
-  std::vector<std::string> tasks_;
+  std::vector<std::string> tasks_, domains_;
   int64_t logged_step_;
   std::ofstream out_;
   std::unique_ptr<EventFile> events_;
 
-  std::vector<double> sums_;  // steps, candidates, loss, gradient norm, then the loss of each task
+  // Steps, requests, candidates, loss, gradient norm, list-wise loss; the loss of each task; then four of
+  // each domain: candidates, their loss, steps with a gradient, its norm.
+  std::vector<double> sums_;
   std::vector<float> scores_;
   std::vector<uint8_t> labels_;
   // The clock of this process alone.

@@ -35,9 +35,11 @@ DenseOptimizer::DenseOptimizer(const std::vector<model::Parameter>& parameters, 
 double DenseOptimizer::step(double rate_factor) {
   const c10::NoGradGuard no_grad;
   double squared_norm = 0;
+  squared_norms_.clear();
   for (const model::Parameter& parameter : parameters_) {
     const at::Tensor grad = parameter.value.grad();
-    if (grad.defined()) squared_norm += grad.square().sum().item<double>();
+    squared_norms_.push_back(grad.defined() ? grad.square().sum().item<double>() : -1.0);
+    if (grad.defined()) squared_norm += squared_norms_.back();
   }
   const double norm = std::sqrt(squared_norm);
   const double scale = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
@@ -45,8 +47,11 @@ double DenseOptimizer::step(double rate_factor) {
   auto* steps = steps_.data_ptr<int64_t>();
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor value = parameters_[i].value;
-    if (!value.grad().defined()) continue;
-    const at::Tensor grad = scale == 1.0 ? value.grad() : value.grad() * scale;
+    const bool absent = !value.grad().defined();
+    if (absent && !options_.decay_absent) continue;
+    const at::Tensor grad = absent         ? at::zeros_like(value)
+                            : scale == 1.0 ? value.grad()
+                                           : value.grad() * scale;
     ++steps[i];
     if (parameters_[i].decays && options_.weight_decay > 0) value.mul_(1.0 - rate * options_.weight_decay);
     second_[i].mul_(options_.beta2).addcmul_(grad, grad, 1.0 - options_.beta2);

@@ -1,5 +1,6 @@
 // Dense and sparse optimisers with states that a checkpoint can hold. A parameter without a gradient does not
-// move and its state does not change: no decay, no stale momentum (model.md "Gradient rules").
+// move and its state does not change: no decay, no stale momentum (model.md "Gradient rules"), unless
+// `decay_absent`.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,6 +27,8 @@ class DenseOptimizer {
   DenseOptimizer(const std::vector<model::Parameter>& parameters, const Options& options);
   // Norm of the whole gradient before clipping. Clears the gradients.
   double step(double rate_factor);
+  // By parameter, of the last step and before clipping: squared norm of its gradient, −1 if it had none.
+  const std::vector<double>& squared_norms() const { return squared_norms_; }
   std::vector<NamedState> state() const;
 
  private:
@@ -33,6 +36,7 @@ class DenseOptimizer {
   const Options& options_;
   std::vector<at::Tensor> first_, second_;  // moments, by parameter
   at::Tensor steps_;                        // int64 by parameter: steps in which it had a gradient
+  std::vector<double> squared_norms_;
 };
 
 class SparseOptimizer {

@@ -35,12 +35,31 @@ const config::Section<Options>& section() {
                  {.min = 1, .unit = "steps"})
           .field("clip_norm", &Options::clip_norm, "largest norm of the dense gradient; 0: no clipping",
                  {.min = 0})
+          .field(
+              "decay_absent", &Options::decay_absent,
+              "weight decay and momentum go on for the experts and heads of a domain that is absent from a "
+              "batch",
+              {.source = "model.md"})
           .field("precision", &Options::precision, "bf16: autocast with fp32 master weights and fp32 heads",
                  {.choices = {"fp32", "bf16"}})
+          .field("deterministic", &Options::deterministic,
+                 "only algorithms that give the same bits again; an operation that has none is an error")
+          .field(
+              "loss", &Options::loss,
+              "cross-entropy of each candidate, or with a multi-positive softmax over each request beside it",
+              {.choices = {"bce", "bce+listwise"}, .source = "paper §1.6"})
+          .field("listwise_weight", &Options::listwise_weight, "weight of the list-wise loss",
+                 {.min = 0, .max = 1e6})
           .field("label_weights", &Options::label_weights, "weigh positives by their provenance weight",
                  {.source = "es3.md §3.5"})
           .field("task_weights", &Options::task_weights, "weight of a task's loss; tasks not named: 1",
                  {.min = 0})
+          .field("domain_weights", &Options::domain_weights,
+                 "weight of a domain's loss; domains not named: 1", {.min = 0, .source = "paper §2.6"})
+          .field("first_steps_check", &Options::first_steps_check,
+                 "before the first step, learn a few requests by heart on a copy, and after it, see that "
+                 "parameters moved",
+                 {.source = "model.md"})
           .field("fit_requests", &Options::fit_requests, "requests over which feature statistics are fitted",
                  {.min = 1, .unit = "requests"})
           .field("log_every", &Options::log_every, "steps between lines of metrics.jsonl",

@@ -28,9 +28,15 @@ struct Options {
   int64_t warmup_steps = 50;
   int64_t decay_steps = 10'000;
   double clip_norm = 10.0;
+  bool decay_absent = false;
   std::string precision = "fp32";
+  bool deterministic = true;
+  std::string loss = "bce";
+  double listwise_weight = 1.0;
   bool label_weights = true;
   config::DoubleMap task_weights;
+  config::DoubleMap domain_weights;
+  bool first_steps_check = true;
   int64_t fit_requests = 20'000;
   int64_t log_every = 50;
   int64_t checkpoint_every = 1000;

@@ -42,8 +42,9 @@ int64_t time_of_bucket(int64_t request_ts_ms, int32_t bucket) {
   return request_ts_ms - ((int64_t{1} << std::clamp(bucket, 0, 40)) - 1) * 1000;
 }
 
-void read_history(const table::Column& list, int64_t row, int64_t ts_ms,
-                  std::vector<runtime::HistoryEvent>& out) {
+// The entries of one sequence, oldest first.
+std::vector<runtime::HistoryEvent> read_history(const table::Column& list, int64_t row, int64_t ts_ms) {
+  std::vector<runtime::HistoryEvent> out;
   const table::Column& entries = list.child(0);
   const table::Column *item_id = entries.find_child("item_id"), *action = entries.find_child("action"),
                       *domain = entries.find_child("domain"), *age = entries.find_child("age_bucket");
@@ -52,6 +53,39 @@ void read_history(const table::Column& list, int64_t row, int64_t ts_ms,
                    std::string(domain->string(i)),
                    time_of_bucket(ts_ms, age->int32s()[static_cast<size_t>(i)])});
   }
+  return out;
+}
+
+bool same_event(const runtime::HistoryEvent& a, const runtime::HistoryEvent& b) {
+  return a.item_id == b.item_id && a.action == b.action && a.domain == b.domain && a.ts_ms == b.ts_ms;
+}
+
+// The shortest history that holds both as subsequences: an event that two sequences share stands there once.
+// Between shared events the older ones come first.
+std::vector<runtime::HistoryEvent> merged(const std::vector<runtime::HistoryEvent>& a,
+                                          const std::vector<runtime::HistoryEvent>& b) {
+  // shared[i][j]: length of the longest common subsequence of a[i…] and b[j…].
+  std::vector<std::vector<int>> shared(a.size() + 1, std::vector<int>(b.size() + 1, 0));
+  for (size_t i = a.size(); i-- > 0;) {
+    for (size_t j = b.size(); j-- > 0;) {
+      shared[i][j] =
+          same_event(a[i], b[j]) ? shared[i + 1][j + 1] + 1 : std::max(shared[i + 1][j], shared[i][j + 1]);
+    }
+  }
+  std::vector<runtime::HistoryEvent> out;
+  size_t i = 0, j = 0;
+  while (i < a.size() || j < b.size()) {
+    if (i < a.size() && j < b.size() && same_event(a[i], b[j])) {
+      out.push_back(a[i++]);
+      ++j;
+      continue;
+    }
+    const bool may_take_a = i < a.size() && shared[i + 1][j] == shared[i][j],
+               may_take_b = j < b.size() && shared[i][j + 1] == shared[i][j];
+    const bool take_a = may_take_a && (!may_take_b || a[i].ts_ms <= b[j].ts_ms);
+    out.push_back(take_a ? a[i++] : b[j++]);
+  }
+  return out;
 }
 
 runtime::RawRequest read_request(const table::Table& rows, int64_t row, const std::string& path,
@@ -68,7 +102,7 @@ runtime::RawRequest read_request(const table::Table& rows, int64_t row, const st
   read_struct(rows.find("context"), row, request.context);
   for (const schema::SequenceOptions& sequence : sequences) {
     const table::Column* list = rows.find(std::string(schema::kHistoryPrefix) + sequence.name);
-    if (list != nullptr) read_history(*list, row, request.ts_ms, request.history);
+    if (list != nullptr) request.history = merged(request.history, read_history(*list, row, request.ts_ms));
   }
   if (const table::Column* list = rows.find(schema::kQueryHistory)) {
     const table::Column *text = list->child(0).find_child("query"),
@@ -82,10 +116,14 @@ runtime::RawRequest read_request(const table::Table& rows, int64_t row, const st
   const table::Column& fields = items.child(0);
   for (int64_t i = items.list_begin(row); i < items.list_end(row); ++i) {
     request.item_ids.emplace_back(fields.find_child("item_id")->string(i));
-    for (const char* group : {"candidate", "item"}) {
-      const table::Column* values = fields.find_child(group);
+    for (const std::string group : {"candidate", "item"}) {
+      const table::Column *values = fields.find_child(group),
+                          *others = fields.find_child(group == "item" ? "candidate" : "item");
       for (int c = 0; values != nullptr && c < values->num_children(); ++c) {
-        request.items[values->child_name(c)].push_back(raw_value(values->child(c), i));
+        // A name that both groups declare stands with its group.
+        const std::string name = values->child_name(c);
+        const bool clashes = others != nullptr && others->find_child(name) != nullptr;
+        request.items[clashes ? group + "." + name : name].push_back(raw_value(values->child(c), i));
       }
     }
   }

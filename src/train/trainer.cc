@@ -1,21 +1,23 @@
 #include "train/trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/threads.h"
 #include "model/embedding_tables.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
+#include "train/domain_watch.h"
+#include "train/first_steps.h"
 #include "train/losses.h"
 #include "train/metrics_log.h"
+#include "train/non_finite.h"
 #include "train/optimizers.h"
 
 namespace uniscale::train {
@@ -42,35 +44,7 @@ json::Value without_statistics(json::Value spec) {
   return spec;
 }
 
-bool is_finite(const at::Tensor& tensor) {
-  // The sum decides almost always, and reads the memory once.
-  return std::isfinite(tensor.sum().item<double>()) || at::isfinite(tensor).all().item<bool>();
-}
-
-std::string batch_dump(const feature::RequestBatch& batch, const feature::FeatureSpec& spec, int64_t step,
-                       const std::string& what) {
-  json::Value value;
-  value["step"] = step;
-  value["what"] = what;
-  value["requests"] = batch.num_requests;
-  value["candidates"] = batch.num_candidates();
-  json::Value keys = json::Value::array();
-  for (uint64_t key : batch.request_key) keys.push_back(base::hex64(key));
-  value["request_keys"] = std::move(keys);
-  json::Value features = json::Value::array();
-  for (const feature::Feature& feature : spec.features()) {
-    if (feature.has_ids) continue;
-    double largest = 0;
-    for (float v : batch.floats[static_cast<size_t>(feature.slot)].values) {
-      largest = std::max(largest, std::isfinite(v) ? std::abs(static_cast<double>(v)) : 1e300);
-    }
-    features.push_back({{"feature", feature.name}, {"largest", largest}});
-  }
-  value["features"] = std::move(features);
-  return json::dump(value);
-}
-
-// Candidates of a request, where the cost of its own side is spread over them.
+// Candidates of a request that the sizes at the start are printed for.
 constexpr double kTypicalCandidates = 50;
 
 class Loop {
@@ -80,6 +54,9 @@ class Loop {
 
   TrainedModel run(bool resume, const std::atomic<bool>& stop) {
     at::set_num_threads(base::resolve_num_threads(run_.threads));
+    at::globalContext().setDeterministicAlgorithms(options_.deterministic, /*warn_only=*/false);
+    // Nothing reads memory that nobody wrote; filling it costs time.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
     prepare(resume);
     print_sizes();
     dataset::Reader reader(run_.dataset, *trained_.spec, cursor_);
@@ -144,11 +121,15 @@ class Loop {
       dataset::fit_statistics(run_.dataset, *trained_.spec, options_.fit_requests);
       trained_.tables = std::make_unique<model::EmbeddingTables>(
           *trained_.spec, run_.model.embedding_init_stddev, run_.model.init_seed, at::kFloat);
-      trained_.model = model::make_model(run_.model, *trained_.spec, at::kFloat);
+      trained_.model = fresh_model();
     }
+    // Drift counts from the initial weights, also after a resume: they are a function of the options.
+    watch_ = std::make_unique<DomainWatch>(fresh_model()->parameters(), trained_.spec->domains());
+    loss_ = std::make_unique<BatchLoss>(trained_.model->tasks(), trained_.spec->domains(), options_);
     dense_ = std::make_unique<DenseOptimizer>(trained_.model->parameters(), options_);
     sparse_ = std::make_unique<SparseOptimizer>(*trained_.tables, options_);
-    log_ = std::make_unique<MetricsLog>(options_.output, trained_.model->tasks(), trained_.step, logged_step);
+    log_ = std::make_unique<MetricsLog>(options_.output, trained_.model->tasks(), trained_.spec->domains(),
+                                        trained_.step, logged_step);
     if (newest) {
       read_tensors(*newest + "/optimizer.safetensors", optimizer_state());
       log_->restore(*newest + "/window.safetensors");
@@ -166,75 +147,53 @@ class Loop {
         trained_.model->flops_per_candidate(kTypicalCandidates) * 1e-6));
   }
 
+  std::unique_ptr<model::Model> fresh_model() const {
+    return model::make_model(run_.model, *trained_.spec, at::kFloat);
+  }
+
   void step(const feature::RequestBatch& batch) {
+    const bool check = trained_.step == 0 && options_.first_steps_check;
     const model::BatchTensors tensors = trained_.tables->gather(batch, true);
-    const bool bf16 = options_.precision == "bf16";
-    at::autocast::set_autocast_enabled(at::kCPU, bf16);
-    if (bf16) at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    const std::vector<at::Tensor> logits = trained_.model->logits(tensors);
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    std::vector<double> by_task;
-    const at::Tensor loss = batch_loss(logits, trained_.model->tasks(), batch, options_, by_task);
-    const auto value = loss.item<double>();
-    if (!std::isfinite(value)) stop_non_finite(batch, "the loss is not finite" + cause(tensors, logits));
+    require_finite_input(batch, tensors);
+    std::vector<at::Tensor> before;
+    if (check) {
+      progress_(check_first_batch([&] { return fresh_model(); }, *trained_.tables, batch, *trained_.spec,
+                                  options_));
+      for (const model::Parameter& parameter : trained_.model->parameters())
+        before.push_back(parameter.value.detach().clone());
+    }
+    const std::vector<at::Tensor> logits = logits_at(*trained_.model, tensors, options_.precision);
+    MetricsLog::Step result;
+    const at::Tensor loss = (*loss_)(logits, batch, result.parts);
+    result.loss = loss.item<double>();
+    if (!std::isfinite(result.loss))
+      stop_non_finite(batch, "the loss is not finite" + cause(batch, tensors, logits));
     loss.backward();
-    require_finite_gradients(batch, tensors);
+    const std::string bad = non_finite_gradient(*trained_.spec, tensors, trained_.model->parameters());
+    if (!bad.empty()) stop_non_finite(batch, "the gradient of " + bad + " is not finite");
     const double factor = schedule_factor(options_, trained_.step);
-    const double norm = dense_->step(factor);
+    result.gradient_norm = dense_->step(factor);
     sparse_->step(tensors, factor);
     ++trained_.step;
-    log_->add(batch, logits[0], value, norm, by_task);
-    if (trained_.step == 1) require_movement();
-  }
-
-  // First-steps check: a model whose parameters do not move has a broken graph; better to say so after one
-  // step than after a day.
-  void require_movement() const {
-    for (const NamedState& state : dense_->state()) {
-      if (state.name == "dense.steps")
-        US_CHECK(state.value.max().item<int64_t>() == 1,
-                 "no dense parameter got a gradient in the first step");
+    result.domain_gradient_norms = watch_->gradient_norms(dense_->squared_norms());
+    log_->add(batch, logits[0], result);
+    if (check) {
+      progress_(check_movement(*trained_.model, before, dense_->squared_norms(), *watch_, tensors,
+                               options_.learning_rate * factor));
     }
   }
 
-  void require_finite_gradients(const feature::RequestBatch& batch, const model::BatchTensors& tensors) {
-    for (const model::Parameter& parameter : trained_.model->parameters()) {
-      const at::Tensor grad = parameter.value.grad();
-      if (grad.defined() && !is_finite(grad))
-        stop_non_finite(batch, "the gradient of " + parameter.name + " is not finite");
-    }
-    for (size_t t = 0; t < tensors.rows.size(); ++t) {
-      const at::Tensor grad = tensors.rows[t].grad();
-      if (grad.defined() && !is_finite(grad))
-        stop_non_finite(batch, "the gradient of " + table_rows(tensors, t, grad) + " is not finite");
-    }
-  }
-
-  // "table items (rows 3 9, read by item_id clicks)": the first few bad rows, and the features that read
-  // them.
-  std::string table_rows(const model::BatchTensors& tensors, size_t table, const at::Tensor& values) const {
-    std::string rows, features;
-    const at::Tensor bad = at::isfinite(values).all(1).logical_not().nonzero().view({-1});
-    for (int64_t i = 0; i < std::min<int64_t>(bad.numel(), 8); ++i)
-      rows += fmt::format("{}{}", i == 0 ? "" : " ",
-                          tensors.touched[table][static_cast<size_t>(bad[i].item<int64_t>())]);
-    for (const feature::Feature& feature : trained_.spec->features()) {
-      if (feature.has_ids && feature.table == static_cast<int>(table))
-        features += (features.empty() ? "" : " ") + feature.name;
-    }
-    return fmt::format("table {} (rows {}, read by {})", trained_.spec->tables()[table].name, rows, features);
+  // A number that is not finite may hide behind a ReLU: look before, not after.
+  void require_finite_input(const feature::RequestBatch& batch, const model::BatchTensors& tensors) {
+    const std::string bad = non_finite_input(batch, *trained_.spec, tensors, {});
+    if (!bad.empty()) stop_non_finite(batch, bad + " is not finite");
   }
 
   // Where a loss that is not finite comes from, as far as one can say.
-  std::string cause(const model::BatchTensors& tensors, const std::vector<at::Tensor>& logits) const {
-    for (const model::Parameter& parameter : trained_.model->parameters()) {
-      if (!is_finite(parameter.value.detach())) return ", nor is " + parameter.name;
-    }
-    for (size_t t = 0; t < tensors.rows.size(); ++t) {
-      const at::Tensor rows = tensors.rows[t].detach();
-      if (!is_finite(rows)) return ", nor is " + table_rows(tensors, t, rows);
-    }
+  std::string cause(const feature::RequestBatch& batch, const model::BatchTensors& tensors,
+                    const std::vector<at::Tensor>& logits) const {
+    const std::string bad = non_finite_input(batch, *trained_.spec, tensors, trained_.model->parameters());
+    if (!bad.empty()) return ", nor is " + bad;
     for (size_t t = 0; t < logits.size(); ++t) {
       if (!is_finite(logits[t].detach())) return ", nor is the logit of " + trained_.model->tasks()[t];
     }
@@ -242,8 +201,7 @@ class Loop {
   }
 
   [[noreturn]] void stop_non_finite(const feature::RequestBatch& batch, const std::string& what) {
-    const std::string path = options_.output + "/non_finite_batch.json";
-    base::write_file_atomically(path, batch_dump(batch, *trained_.spec, trained_.step + 1, what) + "\n");
+    const std::string path = dump_batch(options_.output, batch, *trained_.spec, trained_.step + 1, what);
     throw base::UserError(
         fmt::format("step {}: {}; the batch is described in {}, the last good step is {}; a lower "
                     "learning rate or a transform of the largest feature may help",
@@ -256,7 +214,10 @@ class Loop {
     moment.epoch = cursor_.epoch;
     moment.requests = cursor_.row;
     moment.learning_rate = options_.learning_rate * schedule_factor(options_, trained_.step - 1);
-    moment.flops_per_candidate = trained_.model->flops_per_candidate(kTypicalCandidates);
+    moment.flops_per_candidate = [&](double candidates) {
+      return trained_.model->flops_per_candidate(candidates);
+    };
+    moment.drift = watch_->drift(trained_.model->parameters());
     // Requests that the filters drop are counted as if they came: the time left is an upper bound.
     moment.share_done =
         (static_cast<double>(cursor_.epoch) +
@@ -303,6 +264,8 @@ class Loop {
   const Progress& progress_;
   TrainedModel trained_;
   dataset::Cursor cursor_;
+  std::unique_ptr<DomainWatch> watch_;
+  std::unique_ptr<BatchLoss> loss_;
   std::unique_ptr<DenseOptimizer> dense_;
   std::unique_ptr<SparseOptimizer> sparse_;
   std::unique_ptr<MetricsLog> log_;

@@ -3,6 +3,7 @@
 #include "train/trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -13,6 +14,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -23,10 +25,12 @@
 #include "model/embedding_tables.h"
 #include "model/planted_test.h"
 #include "runtime/ranker.h"
+#include "runtime/raw_request.h"
 #include "synth/small_world.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/export.h"
+#include "train/sample_requests.h"
 
 namespace uniscale::train {
 namespace {
@@ -86,6 +90,7 @@ class TrainerTest : public testing::Test {
     run.options.warmup_steps = 5;
     run.options.golden_requests = 8;
     run.dataset.samples = root_ + "/samples";
+    run.dataset.domains = {"search"};
     run.dataset.batch_candidates = 24;
     run.dataset.threads = 1;
     run.model.token_dim = 4;
@@ -239,6 +244,87 @@ TEST_F(TrainerTest, KillAndResumeIsExact) {
   expect_same_outcome(straight(), run.options.output);
 }
 
+// Widths at which torch splits its loops between two threads.
+TEST_F(TrainerTest, ResumeIsExactWithTwoTorchThreads) {
+  RunSpec whole = run_spec("whole_threads"), halves = run_spec("halves_threads");
+  for (RunSpec* run : {&whole, &halves}) {
+    run->threads = 2;
+    run->options.max_steps = 8;
+    run->options.first_steps_check = false;
+    run->dataset.batch_candidates = 512;
+    run->model.token_dim = 64;
+    run->model.trunk = {512, 256};
+  }
+  train_quietly(whole);
+  EXPECT_EQ(at::get_num_threads(), 2);
+  EXPECT_TRUE(at::globalContext().deterministicAlgorithms());
+  halves.options.max_steps = 3;
+  train_quietly(halves);
+  halves.options.max_steps = 8;
+  train_quietly(halves, true);
+  expect_same_outcome(whole.options.output, halves.options.output);
+  at::set_num_threads(1);
+}
+
+TEST_F(TrainerTest, DeterministicAlgorithmsAreAsked) {
+  RunSpec run = run_spec("not_deterministic");
+  run.options.deterministic = false;
+  run.options.max_steps = 1;
+  train_quietly(run);
+  EXPECT_FALSE(at::globalContext().deterministicAlgorithms());
+  run = run_spec("deterministic");
+  run.options.max_steps = 1;
+  train_quietly(run);
+  EXPECT_TRUE(at::globalContext().deterministicAlgorithms());
+}
+
+TEST_F(TrainerTest, FirstStepsAreReported) {
+  RunSpec run = run_spec("first_steps");
+  run.options.max_steps = 2;
+  std::vector<std::string> lines;
+  const std::atomic<bool> stop{false};
+  const auto keep = [&](const std::string& line) { lines.push_back(line); };
+  train(run, false, stop, keep);
+  EXPECT_THAT(lines, testing::Contains(testing::StartsWith("first steps: a copy learned ")));
+  EXPECT_THAT(lines, testing::Contains(testing::MatchesRegex("first step: [0-9]+ of [0-9]+ dense parameter "
+                                                             "tensors moved.*")));
+  EXPECT_THAT(lines, testing::Contains(testing::MatchesRegex(
+                         "dlrm_mlp: [0-9]+ dense parameters, [0-9]+ sparse; [0-9.e-]+ MFLOP a candidate "
+                         "forward \\([0-9.e-]+ with the request side shared by 50\\)")));
+  EXPECT_THAT(lines, testing::Contains(testing::HasSubstr("GFLOP/s")));
+  // Not again on resume, and not without the option.
+  lines.clear();
+  run.options.max_steps = 3;
+  train(run, true, stop, keep);
+  run = run_spec("no_first_steps");
+  run.options.max_steps = 2;
+  run.options.first_steps_check = false;
+  train(run, false, stop, keep);
+  EXPECT_THAT(lines, testing::Not(testing::Contains(testing::StartsWith("first step"))));
+}
+
+// The check works on copies: with and without it a run has the same bytes.
+TEST_F(TrainerTest, FirstStepsChangeNothing) {
+  RunSpec run = run_spec("unchecked");
+  run.options.first_steps_check = false;
+  train_quietly(run);
+  expect_same_outcome(straight(), run.options.output);
+}
+
+TEST_F(TrainerTest, DomainsAreWatched) {
+  straight();
+  std::ifstream in(straight() + "/metrics.jsonl");
+  double drift = 0;
+  for (std::string line; std::getline(in, line);) {
+    const json::Value value = json::parse(line, "line")["domains"]["search"];
+    EXPECT_EQ(json::double_member(value, "share", "line"), 1.0);
+    EXPECT_GT(json::double_member(value, "loss", "line"), 0.0);
+    EXPECT_GT(json::double_member(value, "gradient_norm", "line"), 0.0);
+    EXPECT_GT(json::double_member(value, "drift", "line"), drift);
+    drift = json::double_member(value, "drift", "line");
+  }
+}
+
 TEST_F(TrainerTest, KeepsTheNewestCheckpoints) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(straight() + "/checkpoints"))
@@ -294,22 +380,27 @@ TEST_F(TrainerTest, ResumeRefusesWhatHasChanged) {
 
 TEST_F(TrainerTest, StopsAtTheFirstValueThatIsNotFinite) {
   RunSpec run = run_spec("diverges");
+  run.options.first_steps_check = false;
   run.options.learning_rate = 1e30;
   run.options.sparse_learning_rate = 1e30;
   run.options.warmup_steps = 0;
   const std::string text = error_of([&] { train_quietly(run); });
-  EXPECT_THAT(text, testing::ContainsRegex("step [2-9]: the (loss|gradient of [a-z.0-9 ]+)"));
+  EXPECT_THAT(text,
+              testing::ContainsRegex(
+                  "step [2-9]: (the (loss|gradient of [a-z.0-9 ]+)|table [a-z]+ .rows [0-9 …]+, read by)"));
   EXPECT_THAT(text, HasSubstr("is not finite"));
   EXPECT_THAT(text, testing::ContainsRegex("the last good step is [1-8]"));
   const std::string dump = run.options.output + "/non_finite_batch.json";
   EXPECT_THAT(text, HasSubstr(dump));
   const json::Value value = json::parse_file(dump);
   EXPECT_GE(json::int_member(value, "step", dump), 2);
+  EXPECT_TRUE(base::file_exists(run.options.output + "/non_finite_batch.safetensors"));
   EXPECT_FALSE(json::member(value, "request_keys", dump).empty());
   EXPECT_FALSE(newest_checkpoint(run.options.output).has_value());
 
   // Bad weights never become a checkpoint, though no loss saw them yet.
   run = run_spec("bad_weights");
+  run.options.first_steps_check = false;
   run.options.sparse_learning_rate = 1e38;
   run.options.warmup_steps = 0;
   run.options.max_steps = 1;
@@ -401,6 +492,61 @@ TEST_F(TrainerTest, ExportedBundleScoresAsTorch) {
       compare(made);
     }
   }
+}
+
+// Two sequences that share their events: a golden request holds each event once, and encodes to what the
+// samples say.
+TEST_F(TrainerTest, GoldenRequestsHoldSharedEventsOnce) {
+  es3::BuildRequest request;
+  request.options.store = root_ + "/store";
+  request.options.samples = root_ + "/overlapping";
+  request.options.from = request.options.to = base::format_day(world_.days.back());
+  request.sequences = {{.name = "clicks", .actions = {"click"}, .domains = {}},
+                       {.name = "everything", .actions = {"click", "cart", "purchase"}, .domains = {}}};
+  es3::build(request);
+  RunSpec run = run_spec("overlapping");
+  run.dataset.samples = request.options.samples;
+  run.sequences = request.sequences;
+  run.features[4].source = "history.clicks.item_id";
+  run.features.push_back({.name = "everything",
+                          .kind = "sequence",
+                          .source = "history.everything.item_id",
+                          .table = "items",
+                          .buckets = 64,
+                          .dim = 4});
+  run.tokens[0].features.emplace_back("everything");
+  const feature::FeatureSpec spec(run.features, run.tokens, run.schema, {"clicks", "everything"}, {"search"});
+  run.dataset.batch_candidates = 1;  // a request a batch
+  run.dataset.domains = {"search"};
+  dataset::Reader reader(run.dataset, spec);
+  feature::RequestBatch stored;
+  std::map<uint64_t, feature::RequestBatch> by_key;
+  while (reader.next(stored)) {
+    if (stored.num_requests == 1) by_key[stored.request_key[0]] = stored;
+  }
+  const auto rules = runtime::sequences_from_json(runtime::sequences_to_json(run.sequences), "test");
+  size_t events = 0, shared = 0, compared = 0;
+  for (runtime::RawRequest& raw : sample_requests(run.dataset, run.schema, run.sequences, 1000)) {
+    runtime::keep_known(spec, raw);
+    feature::RequestBatch batch;
+    runtime::MissingReport missing;
+    runtime::to_batch(raw, spec, rules, nullptr, nullptr, true, batch, missing);
+    const auto ids_of = [&](const feature::RequestBatch& b, const char* name) -> const std::vector<int32_t>& {
+      return b.ids[static_cast<size_t>(spec.features()[static_cast<size_t>(spec.feature_index(name))].slot)]
+          .ids;
+    };
+    const auto known = by_key.find(base::stable_hash(0, raw.request_id));
+    if (known == by_key.end()) continue;  // came with a request without candidates in one batch
+    for (const char* name : {"item", "user", "words", "clicks", "everything"})
+      EXPECT_EQ(ids_of(batch, name), ids_of(known->second, name)) << raw.request_id << " " << name;
+    ++compared;
+    events += raw.history.size();
+    shared += ids_of(batch, "clicks").size();
+    EXPECT_EQ(raw.history.size(), ids_of(batch, "everything").size());
+  }
+  EXPECT_GT(compared, 10U);
+  EXPECT_GT(events, shared);
+  EXPECT_GT(shared, 20U);
 }
 
 TEST_F(TrainerTest, ExportRefusesWhatCannotBeServed) {
