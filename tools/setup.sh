@@ -31,7 +31,7 @@ major=$(c++ -dumpversion | cut -d. -f1)
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "python3 is too old: expected 3.10 or newer, got $(python3 --version)"
 
 stamp="$venv/.requirements"
-wanted=$(cat requirements/build.txt requirements/examples.txt; echo "${TORCH:-}")
+wanted=$(cat requirements/build.txt requirements/examples.txt requirements/oracle.txt; echo "${TORCH:-}")
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
   [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || fail "python3 -m venv failed (is python3-venv installed?)"
   echo "setup: installing the pinned wheels into $venv"
@@ -40,7 +40,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     "$venv/bin/pip" install -q ${PIP_ARGS:-} "$TORCH" || fail "pip could not install TORCH=$TORCH"
   fi
   # shellcheck disable=SC2086
-  "$venv/bin/pip" install -q ${PIP_ARGS:-} -r requirements/build.txt -r requirements/examples.txt ||
-    fail "pip could not install requirements/build.txt and requirements/examples.txt"
+  "$venv/bin/pip" install -q ${PIP_ARGS:-} -r requirements/build.txt -r requirements/oracle.txt ||
+    fail "pip could not install requirements/build.txt and requirements/oracle.txt"
   printf '%s\n' "$wanted" > "$stamp"
 fi
