@@ -162,8 +162,10 @@ PlainLogs with_future_rows(PlainLogs logs, const synth::SmallWorld& world, base:
     logs.events.push_back(event);
   }
   for (PlainItem item : past.items) {
-    item.ts_ms = built.end_ms();
-    item.title = "a later title";
+    // Within the windows a title decides which request an event is relevant to, and whether there are titles
+    // at all opens the gate.
+    item.ts_ms = built.end_ms() + (with_late_rows ? 0 : shift_ms);
+    if (item.title) item.title = "a later title";
     const bool is_there = std::any_of(logs.items.begin(), logs.items.end(), [&](const PlainItem& other) {
       return other.item_id == item.item_id && other.ts_ms == item.ts_ms;
     });
