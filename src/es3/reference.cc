@@ -367,10 +367,22 @@ EventPath follow_event(const PlainLogs& logs, const schema::LogSchema& schema, c
 
 Twin::Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options)
     : logs_(logs), schema_(schema), options_(options) {
-  for (const PlainEvent& event : logs.events) {
+  follow_events();
+  PlainPastDays past(logs, schema, options, natives_);
+  settle(past);
+}
+
+Twin::Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options, PastDays& past)
+    : logs_(logs), schema_(schema), options_(options) {
+  follow_events();
+  settle(past);
+}
+
+void Twin::follow_events() {
+  for (const PlainEvent& event : logs_.events) {
     EventFate fate;
     fate.event = &event;
-    fate.path = follow_event(logs, schema, options, event);
+    fate.path = follow_event(logs_, schema_, options_, event);
     fate.fate = fate.path.verdict;
     if (fate.fate == Verdict::Native) {
       fate.request = fate.path.request;
@@ -378,8 +390,11 @@ Twin::Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options
     }
     fates_.push_back(fate);
   }
-  TextVectors vectors(schema.hash_seed);
-  const TwinInputs inputs{logs, schema, options, natives_, vectors};
+}
+
+void Twin::settle(PastDays& past) {
+  TextVectors vectors(schema_.hash_seed);
+  const TwinInputs inputs{logs_, schema_, options_, natives_, vectors, past};
   credits_ = attribute_events(inputs, fates_);
   cross_clicks_ = searchify_events(inputs, fates_);
 }

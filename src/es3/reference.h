@@ -63,10 +63,34 @@ struct PlainCross {
   double score = 0;
 };
 
+// What past days teach (§3.2, §4). The twin asks its own logs; `why`, which holds few of them, the tables of
+// past days.
+class PastDays {
+ public:
+  virtual ~PastDays() = default;
+  // On a day of stats_lookback before `event_day`, somebody natively clicked the item, or one of `category`
+  // (null: none), under exactly this query.
+  virtual bool was_clicked(const std::string& query, const std::string& item_id,
+                           const std::optional<std::string>& category, base::Day event_day) = 0;
+  struct CoQuery {
+    std::string query;
+    int64_t num_users = 0;
+  };
+  // The query under which most users natively clicked the item on the days before `day`, co_min_users at
+  // least.
+  virtual std::optional<CoQuery> co_query(const std::string& item_id, base::Day day) = 0;
+  // Queries asked ann_min_count times or more on the days before `day`, ascending.
+  virtual std::vector<std::string> query_bank(base::Day day) = 0;
+  // round((1 − p0)/p0), clamped, by the day before `day`.
+  virtual int64_t auto_negatives(base::Day day) = 0;
+};
+
 // Everything the twin derives from a set of logs. Holds pointers into `logs`; all arguments outlive it.
 class Twin {
  public:
   Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options);
+  // `past` is asked instead of the logs.
+  Twin(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options, PastDays& past);
 
   // The samples stamped in `day`, by (bucket, ts_ms, request_id, user_id).
   std::vector<PlainSample> samples(const std::vector<schema::SequenceOptions>& sequences,
@@ -79,6 +103,9 @@ class Twin {
   const std::vector<PlainCross>& cross_clicks() const { return cross_clicks_; }
 
  private:
+  void follow_events();
+  void settle(PastDays& past);
+
   const PlainLogs& logs_;
   const schema::LogSchema& schema_;
   const Options& options_;

@@ -50,24 +50,13 @@ bool is_similar(const TwinInputs& in, const PlainRequest& request, const std::st
                         in.options.gate_similarity);
 }
 
-// §3.2, `co_click`: on a day before the event's, within stats_lookback, somebody natively clicked this item,
-// or one of its category, under exactly this query. The clicked item's category is that of the end of the
-// click's day.
+// §3.2, `co_click`. A null or empty query is none.
 bool is_co_clicked(const TwinInputs& in, const PlainRequest& request, const std::string& item_id,
                    int64_t event_ts_ms) {
   if (!request.query || request.query->empty()) return false;
   const PlainItem* item = item_at_time(in.logs, item_id, request.ts_ms);
-  const base::Day day = base::day_of(event_ts_ms);
-  const int lookback_days = static_cast<int>(in.options.stats_lookback.ms / base::kDayMs);
-  for (const NativeEvent& native : in.natives) {
-    if (native.event->action != "click" || native.request->query != request.query) continue;
-    const base::Day clicked = base::day_of(native.event->ts_ms);
-    if (clicked >= day || clicked < day.plus(-lookback_days)) continue;
-    if (native.event->item_id == item_id) return true;
-    const PlainItem* other = item_at_time(in.logs, native.event->item_id, clicked.end_ms() - 1);
-    if (item && other && item->category && item->category == other->category) return true;
-  }
-  return false;
+  return in.past.was_clicked(*request.query, item_id, item ? item->category : std::nullopt,
+                             base::day_of(event_ts_ms));
 }
 
 bool is_relevant(const TwinInputs& in, const PlainRequest& request, const std::string& item_id,

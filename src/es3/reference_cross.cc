@@ -10,9 +10,6 @@
 namespace uniscale::es3 {
 namespace {
 
-constexpr int64_t kNegativesWithoutDay = 10;
-constexpr int64_t kMostAutoNegatives = 20;
-
 struct Located {
   const PlainEvent* event;
   const PlainRequest* request;
@@ -27,27 +24,6 @@ std::vector<Located> located_events(const TwinInputs& in) {
     if (path.verdict == Verdict::Native) located.push_back({&event, path.request});
   }
   return located;
-}
-
-// Auto = round((1 − p0)/p0) clamped to 1…20, from the exposed search samples of the day before and the
-// native events stamped before `day`. Rounded as a ratio of counts, so that no halves are lost.
-int64_t auto_negatives(const TwinInputs& in, base::Day day) {
-  int64_t num_exposed = 0;
-  int64_t num_clicked = 0;
-  for (const PlainRequest& request : in.logs.requests) {
-    if (request.domain != in.schema.search_domain || base::day_of(request.ts_ms) != day.plus(-1)) continue;
-    for (const PlainCandidate& candidate : request.candidates) {
-      if (!candidate.position) continue;
-      ++num_exposed;
-      if (is_native(in.natives, request, candidate.item_id, {"click", "cart", "purchase"},
-                    day.begin_ms() - 1))
-        ++num_clicked;
-    }
-  }
-  if (num_exposed == 0) return kNegativesWithoutDay;
-  if (num_clicked == 0) return kMostAutoNegatives;
-  const int64_t rounded = (2 * (num_exposed - num_clicked) + num_clicked) / (2 * num_clicked);
-  return std::clamp<int64_t>(rounded, 1, kMostAutoNegatives);
 }
 
 struct Similarity {
@@ -121,7 +97,7 @@ void find_negatives(const TwinInputs& in, const std::vector<Located>& located, P
     return a.candidate->item_id < b.candidate->item_id;
   });
   int64_t most = in.options.negatives_per_positive;
-  if (most == 0) most = auto_negatives(in, base::day_of(request.ts_ms));
+  if (most == 0) most = in.past.auto_negatives(base::day_of(request.ts_ms));
   for (const Similar& one : similar) {
     if (static_cast<int64_t>(click.negatives.size()) < most) click.negatives.push_back(one.candidate);
   }
