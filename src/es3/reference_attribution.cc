@@ -138,6 +138,17 @@ double credit_weight(const Options& options, const PlainEvent& event, int64_t de
   return weight;
 }
 
+std::vector<SampleView> samples_of_event(const TwinInputs& inputs, const PlainEvent& event) {
+  std::vector<SampleView> views;
+  if (!event.user_id) return views;
+  for (const Sample& sample : samples_in_window(inputs, event)) {
+    views.push_back({sample.request, level_of(inputs, sample, event),
+                     is_relevant(inputs, *sample.request, event.item_id, event.ts_ms),
+                     is_labelled(inputs, sample, event)});
+  }
+  return views;
+}
+
 std::vector<PlainCredit> attribute_events(const TwinInputs& inputs, std::vector<EventFate>& fates) {
   std::vector<PlainCredit> credits;
   if (!inputs.options.attribution) return credits;

@@ -134,11 +134,6 @@ PlainLabel cross_label(const Options& options, const PlainCross& click, const Pl
   return label;
 }
 
-std::string hex_id(const PlainRequest& request, const std::string& query, uint64_t hash_seed) {
-  return "x:" + request.domain + ":" + request.request_id + ":" +
-         base::hex64(base::stable_hash(hash_seed, query));
-}
-
 // The positive that the clicks of one pseudo-request on one item make; the earliest click gives provenance.
 // Labels weigh by their own click's tier, a label of 0 by the tier of the row.
 PlainSampleItem positive_item(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
@@ -170,7 +165,7 @@ PlainSample cross_sample(const PlainLogs& logs, const schema::LogSchema& schema,
                          const std::vector<const PlainCross*>& clicks) {
   const PlainRequest& request = *clicks.front()->request;
   PlainSample sample;
-  sample.request_id = hex_id(request, clicks.front()->query, schema.hash_seed);
+  sample.request_id = cross_request_id(request, clicks.front()->query, schema.hash_seed);
   sample.domain = request.domain;
   sample.user_id = request.user_id;
   sample.ts_ms = request.ts_ms;
@@ -206,6 +201,11 @@ PlainSample cross_sample(const PlainLogs& logs, const schema::LogSchema& schema,
 }
 
 }  // namespace
+
+std::string cross_request_id(const PlainRequest& request, const std::string& query, uint64_t hash_seed) {
+  return "x:" + request.domain + ":" + request.request_id + ":" +
+         base::hex64(base::stable_hash(hash_seed, query));
+}
 
 std::vector<PlainCross> searchify_events(const TwinInputs& inputs, std::vector<EventFate>& fates) {
   std::vector<PlainCross> clicks;

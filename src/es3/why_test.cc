@@ -70,13 +70,17 @@ TEST_F(Es3Why, ALabelShowsItsRequestItsSourceAndEveryEvent) {
       "events on this item by this user or naming this request: 4\n"
       "  event \"e5\" at 2026-03-01T09:59:54.000Z: click of \"a\" in search, user \"u1\", request_id \"r1\"\n"
       "    before_request: 6000 ms before request \"r1\"; es3.clock_skew 5s\n"
+      "    labels nothing\n"
+      "      no search sample of this user and item; es3.click_window 1d\n"
       "  event \"e1\" at 2026-03-01T10:00:07.000Z: click of \"a\" in search, user \"u1\", request_id \"r1\"\n"
       "    native: request \"r1\" exposed the item 7000 ms before; es3.click_window 1d\n"
       "  event \"e2\" at 2026-03-01T10:01:00.000Z: purchase of \"a\" in search, user \"u1\", request_id "
       "\"r1\"\n"
       "    native: request \"r1\" exposed the item 60000 ms before; es3.purchase_window 3d\n"
       "  event \"e6\" at 2026-03-02T10:00:00.001Z: click of \"a\" in search, user \"u1\", request_id \"r1\"\n"
-      "    window_passed: 86400001 ms after request \"r1\"; es3.click_window 1d\n");
+      "    window_passed: 86400001 ms after request \"r1\"; es3.click_window 1d\n"
+      "    labels nothing\n"
+      "      no search sample of this user and item; es3.click_window 1d\n");
 }
 
 TEST_F(Es3Why, AnUnexposedCandidateSaysWhetherItWasDrawn) {
@@ -86,6 +90,11 @@ TEST_F(Es3Why, AnUnexposedCandidateSaysWhetherItWasDrawn) {
   options_.unexposed_ratio = 0;
   EXPECT_THAT(why_label(options_, "r1", "m"),
               HasSubstr("candidate \"m\": unexposed, not drawn (es3.md §2): it is in no sample\n"));
+  // e4 named the request: an orphan of search that the undrawn candidate takes in.
+  options_.attribution = true;
+  EXPECT_THAT(why_label(options_, "r1", "m"),
+              HasSubstr("candidate \"m\": unexposed, not drawn, but credited (es3.md §3.3)\n"
+                        "  click = 1: hla_unexposed from \"search\", 5000 ms after the request, weight 1\n"));
 }
 
 TEST_F(Es3Why, AnEventShowsWhereItWent) {
@@ -93,28 +102,125 @@ TEST_F(Es3Why, AnEventShowsWhereItWent) {
             "event \"e2\" at 2026-03-01T10:01:00.000Z: purchase of \"a\" in search, user \"u1\", request_id "
             "\"r1\"\n"
             "  native: request \"r1\" exposed the item 60000 ms before; es3.purchase_window 3d\n"
-            "  held against request \"r1\" at 2026-03-01T10:00:00.000Z, user \"u1\", query \"coat\": 2 "
+            "  in request \"r1\" at 2026-03-01T10:00:00.000Z, user \"u1\", query \"coat\": 2 "
             "exposed, 1 unexposed\n"
             "  sets purchase and, by closure, click\n");
   EXPECT_THAT(why_event(options_, "e1"), HasSubstr("  sets click\n"));
-  EXPECT_THAT(why_event(options_, "e3"),
-              HasSubstr("  cross_domain: not native, since it is not of the search domain\n"
-                        "  sets no label in this build: only native events do\n"));
+  EXPECT_EQ(
+      why_event(options_, "e3"),
+      "event \"e3\" at 2026-03-01T10:00:05.000Z: click of \"b\" in feed, user \"u1\", request_id null\n"
+      "  attributed: labels the item in request \"r1\" as hla_exposed, 5000 ms after it, weight 1\n"
+      "    sample in request \"r1\" at 2026-03-01T10:00:00.000Z: exposed, no native click by then; query "
+      "\"coat\" is relevant (es3.relevance_gate either)\n"
+      "  in request \"r1\" at 2026-03-01T10:00:00.000Z, user \"u1\", query \"coat\": 2 exposed, 1 "
+      "unexposed\n"
+      "  sets click\n");
   EXPECT_THAT(why_event(options_, "e4"),
-              HasSubstr("  not_exposed: request \"r1\" has the candidate, but did not show it\n"));
+              HasSubstr("  not_exposed: request \"r1\" has the candidate, but did not show it\n"
+                        "  attributed: labels the item in request \"r1\" as hla_unexposed"));
   EXPECT_THAT(
       why_event(options_, "e7"),
       HasSubstr(
-          "  unknown_request: no search request within 3d has this id; an id is not repaired by guessing\n"));
-  EXPECT_THAT(why_event(options_, "e8"), HasSubstr("  no_request_found: no search request of this user "
-                                                   "exposed the item before; es3.native_window 30m\n"));
-  EXPECT_THAT(why_event(options_, "e9"), HasSubstr("  no_request_found: neither request_id nor user\n"));
+          "  unknown_request: no search request within 3d has this id; an id is not repaired by guessing\n"
+          "  attributed: labels the item in request \"r1\" as hla_exposed, 0 ms after it"));
+  EXPECT_THAT(why_event(options_, "e8"),
+              HasSubstr("  no_request_found: no search request of this user "
+                        "exposed the item before; es3.native_window 30m\n"
+                        "  duplicate_credit: an earlier click already labels the item in request \"r1\"\n"));
+  EXPECT_THAT(why_event(options_, "e9"), HasSubstr("  no_request_found: neither request_id nor user\n"
+                                                   "  labels nothing\n"));
   EXPECT_EQ(
       why_event(options_, "e10"),
       "event \"e10\" at 2026-03-01T10:00:00.000Z: view of \"b\" in search, user \"u1\", request_id \"r1\"\n"
       "  other_action: carries no label; it feeds the histories that name it\n");
   EXPECT_THAT(why_event(options_, "e11"),
               HasSubstr("  item_not_in_list: request \"r1\" has no such candidate\n"));
+  options_.attribution = false;
+  EXPECT_THAT(why_event(options_, "e4"), HasSubstr("  labels nothing\n    es3.attribution is off\n"));
+}
+
+TEST_F(Es3Why, AnEventThatFindsASampleWithItsLabelIsUsedUp) {
+  PlainLogs logs;
+  logs.requests = {{"r1", "search", "u1", kTen, "coat", {}, {{"a", 1, {}, {}}}}};
+  logs.events = {event("n1", "search", "click", "u1", "a", kTen + 7000, "r1"),
+                 event("e1", "feed", "click", "u1", "a", kTen + 9000, std::nullopt)};
+  schema::LogSchema schema;
+  schema.num_buckets = 2;
+  options_.store = folder_.path("labelled");
+  write_store(logs, schema, {kDay}, options_.store);
+  EXPECT_THAT(why_event(options_, "e1"),
+              HasSubstr("  already_labelled: request \"r1\" has this label by native events\n"
+                        "    sample in request \"r1\" at 2026-03-01T10:00:00.000Z: exposed, natively clicked "
+                        "by then; query \"coat\" is relevant (es3.relevance_gate either); click is native "
+                        "already\n"));
+}
+
+// u1 once clicked a under "coat"; the feed shows it again.
+class Es3WhyCross : public Es3Why {
+ protected:
+  Es3WhyCross() {
+    PlainLogs logs;
+    const int64_t before = kTen - 3 * base::kDayMs;
+    const int64_t hour = base::kHourMs;
+    logs.requests = {{"h1", "search", "u1", before, "coat", {}, {{"a", 1, {}, {}}}},
+                     {"f1", "feed", "u1", kTen, {}, {}, {{"a", 1, {}, {}}, {"n", 2, {}, {}}}},
+                     {"f2", "feed", "u1", kTen + hour, {}, {}, {{"a", 1, {}, {}}}},
+                     {"f3", "feed", "u1", kTen + 2 * hour, {}, {}, {{"b", 1, {}, {}}, {"n", 2, {}, {}}}}};
+    logs.events = {event("n1", "search", "click", "u1", "a", before + 1000, "h1"),
+                   event("e1", "feed", "click", "u1", "a", kTen + 10'000, "f1"),
+                   event("p1", "shop", "cart", "u1", "a", kTen + hour / 2, std::nullopt),
+                   event("e2", "feed", "click", "u1", "a", kTen + hour + 10'000, "f2"),
+                   event("e3", "feed", "click", "u1", "b", kTen + 2 * hour + 10'000, "f3"),
+                   event("e4", "feed", "click", "u1", "a", kTen + 5 * hour, "f9")};
+    for (const char* item_id : {"a", "b", "n"})
+      logs.items.push_back({item_id, logstore::kEver, std::nullopt, "Coats", {}, {}});
+    schema::LogSchema schema;
+    schema.num_buckets = 2;
+    options_.store = folder_.path("cross");
+    options_.samples = folder_.path("samples");
+    std::vector<base::Day> days;
+    for (int i = -3; i <= 0; ++i) days.push_back(kDay.plus(i));
+    write_store(logs, schema, days, options_.store);
+  }
+};
+
+TEST_F(Es3WhyCross, AClickShowsWhatItsOwnRequestMadeOfIt) {
+  EXPECT_EQ(
+      why_event(options_, "e1"),
+      "event \"e1\" at 2026-03-01T10:00:10.000Z: click of \"a\" in feed, user \"u1\", request_id \"f1\"\n"
+      "  cross_positive: located in request \"f1\" of feed; positive of \"x:feed:f1:1670dfb4b13f0546\" "
+      "with query \"coat\" by tier own, score 1, beside 1 negatives\n"
+      "    no search sample of this user and item; es3.click_window 1d\n"
+      "  in request \"f1\" at 2026-03-01T10:00:00.000Z, user \"u1\", query null: 2 exposed, 0 "
+      "unexposed\n");
+  EXPECT_THAT(why_event(options_, "p1"),
+              HasSubstr("  cross_label: labels the latest click on the item, located "
+                        "in request \"f1\", 1800000 ms after it\n"));
+  EXPECT_THAT(why_event(options_, "e2"),
+              HasSubstr("  no_negative: nothing shown in request \"f2\" without an event is similar to the "
+                        "item; es3.negative_similarity 0.3\n"));
+  EXPECT_THAT(why_event(options_, "e3"), HasSubstr("  no_query: located in request \"f3\", but none of the "
+                                                   "tiers own, co and ann has a query for it\n"));
+  EXPECT_THAT(why_event(options_, "e4"),
+              HasSubstr("  no_request: no request of feed holds it: unknown_request\n"));
+}
+
+TEST_F(Es3WhyCross, ASearchifiedRowShowsItsQueryAndEveryEvent) {
+  const std::string row = "x:feed:f1:1670dfb4b13f0546";
+  EXPECT_THAT(
+      why_label(options_, row, "a"),
+      HasSubstr("searchified request of request \"f1\" at 2026-03-01T10:00:00.000Z, user \"u1\", query "
+                "null: 2 exposed, 0 unexposed; query \"coat\" by tier own, score 1\n"
+                "item \"a\": cross_positive at position 1\n"
+                "  click = 1: cross from \"feed\", 10000 ms after the request, weight 1\n"
+                "  cart = 1: cross from \"shop\", 1800000 ms after the request, weight 1\n"
+                "  purchase = 0\n"
+                "events on this item by this user or naming this request: 5\n"));
+  EXPECT_THAT(why_label(options_, row, "n"), HasSubstr("item \"n\": cross_negative at position 2\n"));
+  EXPECT_EQ(error_of([&] { why_label(options_, row, "zz"); }),
+            "STORE: searchified request \"x:feed:f1:1670dfb4b13f0546\" has no item \"zz\" (2 in its list)");
+  EXPECT_EQ(error_of([&] { why_label(options_, "x:feed:f1:0000000000000000", "a"); }),
+            "STORE: no search request \"x:feed:f1:0000000000000000\" from 2026-02-26 to 2026-03-01");
 }
 
 TEST_F(Es3Why, WhatIsNotThereIsNamed) {

@@ -78,6 +78,14 @@ class PlainPastDays : public PastDays {
 
 // §3: gives each event of the input its fate where a sample was found, and returns the credits.
 std::vector<PlainCredit> attribute_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
+// The samples among which §3 chooses for an event, and what it asks of each.
+struct SampleView {
+  const PlainRequest* request;
+  schema::LabelSource level;  // by native state as of the event
+  bool is_relevant;
+  bool is_labelled;  // natively, for the event's action
+};
+std::vector<SampleView> samples_of_event(const TwinInputs& inputs, const PlainEvent& event);
 // §4: gives the rest its fate, and returns the clicks that become positives.
 std::vector<PlainCross> searchify_events(const TwinInputs& inputs, std::vector<EventFate>& fates);
 // The query of a click by the first tier that answers. False if none does.
@@ -87,6 +95,8 @@ bool find_query(const TwinInputs& inputs, PlainCross& click);
 PlainSampleItem plain_sample_item(const PlainLogs& logs, const schema::LogSchema& schema,
                                   const PlainRequest& request, const PlainCandidate& candidate,
                                   schema::Origin origin);
+// "x:" + domain + ":" + g.request_id + ":" + hex(stable_hash(query))
+std::string cross_request_id(const PlainRequest& request, const std::string& query, uint64_t hash_seed);
 // The requests that the clicks become (§4), without user features and histories.
 struct CrossRow {
   PlainSample sample;
