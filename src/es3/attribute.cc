@@ -17,9 +17,11 @@ class RelevanceGate {
  public:
   RelevanceGate(const Options& options, const Knowledge& knowledge)
       : threshold_(options.gate_similarity), knowledge_(knowledge) {
-    const bool asks = options.relevance_gate != "none" && knowledge.items.has_titles();
-    asks_text_ = asks && options.relevance_gate != "co_click";
-    asks_clicks_ = asks && options.relevance_gate != "text";
+    // Without titles there is nothing to compare: `text` and `either` are open.
+    const std::string& gate = options.relevance_gate;
+    const bool asks_either = gate == "either" && knowledge.items.has_titles();
+    asks_text_ = asks_either || (gate == "text" && knowledge.items.has_titles());
+    asks_clicks_ = asks_either || gate == "co_click";
   }
 
   bool is_open(const RequestRow& request, std::string_view item_id, base::Day event_day) {
@@ -242,7 +244,7 @@ AttributionStage attribute(const BucketLogs& logs, const Options& options, const
   return Attributor(logs, options, ranges, native, knowledge).run();
 }
 
-float credit_weight(const Options& options, std::string_view domain, Action action, int64_t delay_ms) {
+double credit_weight(const Options& options, std::string_view domain, Action action, int64_t delay_ms) {
   double weight = 1.0;
   if (!options.confidence.empty()) {
     const auto it =
@@ -251,7 +253,7 @@ float credit_weight(const Options& options, std::string_view domain, Action acti
   }
   if (options.half_life.ms > 0)
     weight *= std::exp2(-static_cast<double>(delay_ms) / static_cast<double>(options.half_life.ms));
-  return static_cast<float>(weight);
+  return weight;
 }
 
 void add_attributed(const BucketLogs& logs, const Options& options, const AttributionStage& stage,
@@ -303,7 +305,7 @@ void add_attributed(const BucketLogs& logs, const Options& options, const Attrib
         label.origin = is_exposed ? schema::Origin::Exposed : schema::Origin::Unexposed;
         label.domain = logs.domains.id(event.domain);
         label.delay_ms = event.ts_ms - request.ts_ms;
-        label.weight = credit_weight(options, label.domain, event.action, label.delay_ms);
+        label.weight = static_cast<float>(credit_weight(options, label.domain, event.action, label.delay_ms));
         labels.push_back(label);
       }
       it = end;

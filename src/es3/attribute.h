@@ -42,7 +42,7 @@ AttributionStage attribute(const BucketLogs& logs, const Options& options, const
                            const NativeStage& native, const Knowledge& knowledge);
 
 // confidence(domain, action) × 2^(−delay / half_life), §3.5.
-float credit_weight(const Options& options, std::string_view domain, Action action, int64_t delay_ms);
+double credit_weight(const Options& options, std::string_view domain, Action action, int64_t delay_ms);
 
 // Labels of the day's requests, and the undrawn candidates that were credited.
 void add_attributed(const BucketLogs& logs, const Options& options, const AttributionStage& stage,

@@ -212,8 +212,11 @@ TEST(Es3Build, ADayIsProvisionalUntilItsWindowsHavePassed) {
   const DayReport early = build(request).front();
   EXPECT_FALSE(early.is_final);
   EXPECT_EQ(format_days(early.missing_later), "2026-03-05");
-  EXPECT_THAT(to_text(early), HasSubstr("samples 2026-03-01, provisional\n  gates: none set\n  ! provisional: 2026-03-05 not ingested "
-                        "yet; labels may still be added, and credits may move\n"));
+  EXPECT_THAT(
+      to_text(early),
+      HasSubstr(
+          "samples 2026-03-01, provisional\n  gates: none set\n  ! provisional: 2026-03-05 not ingested "
+          "yet; labels may still be added, and credits may move\n"));
   write_store(PlainLogs{}, plain_schema(), {kDay.plus(4)}, folder.path("store"));
   const DayReport late = build(request).front();
   EXPECT_TRUE(late.is_final);

@@ -306,11 +306,6 @@ std::string render(const std::vector<EventFate>& fates) {
   return out;
 }
 
-// Rules that the kernels do not follow yet.
-bool asks_only_the_twin(const std::string& path) {
-  return path.ends_with("/attribution_gate_no_titles.case") || path.ends_with("/searchify_two_users.case");
-}
-
 // Cases of §3 and §4.
 bool follows_events(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
@@ -337,7 +332,6 @@ TEST_P(Es3Case, GivesTheExpectedSamples) {
     const Twin twin(test_case.logs, schema, request.options);
     EXPECT_EQ(expected, render(twin.samples(test_case.sequences, day), test_case))
         << "slow twin, " << base::format_day(day);
-    if (asks_only_the_twin(test_case.path)) continue;
     const std::vector<DayReport> reports = build(request);
     EXPECT_EQ(expected,
               render(read_samples(request.options.samples, day, schema, test_case.sequences), test_case))

@@ -92,8 +92,11 @@ class ClickCollector {
     for (; it != located_.end() && logs_.events[it->event].item_id == event.item_id; ++it) {
       if (logs_.events[it->event].ts_ms > event.ts_ms || event.ts_ms > it->request_ts_ms + window) continue;
       int64_t& label = it->label_event[event.action == Action::Cart ? 0 : 1];
-      // Events come by (ts_ms, event_id): the first gives the provenance.
-      stage_.fates[index] = label < 0 ? Verdict::CrossLabel : Verdict::DuplicateCredit;
+      // Events come by (ts_ms, event_id): the first gives the provenance. What becomes of a label of another
+      // day is that day's to say.
+      stage_.fates[index] = !ranges_.samples.contains(it->request_ts_ms) ? Verdict::RequestOfOtherDay
+                            : label < 0                                  ? Verdict::CrossLabel
+                                                                         : Verdict::DuplicateCredit;
       if (label < 0) label = static_cast<int64_t>(index);
       return;
     }

@@ -55,9 +55,9 @@ Options drawn_options(uint64_t seed) {
   return options;
 }
 
-constexpr bool kSkipsStoresWithoutTitles = true;
+// A credit given by an event of an earlier day is not known to a day's own ledger: it counts the second event
+// as credited too. Rows are the same.
 constexpr bool kComparesCounts = false;
-constexpr bool kWeightsMayDifferByAnUlp = true;
 
 struct Trial {
   PlainLogs logs;
@@ -86,23 +86,9 @@ struct Reached {
   }
 };
 
-// The same rows but for the last bit of weights.
-bool equals(const PlainSample& expected, PlainSample got) {
-  if (kWeightsMayDifferByAnUlp && got.items.size() == expected.items.size()) {
-    for (size_t i = 0; i < got.items.size(); ++i) {
-      for (size_t task = 0; task < got.items[i].labels.size(); ++task) {
-        const float weight = expected.items[i].labels[task].weight;
-        float& other = got.items[i].labels[task].weight;
-        if (std::nextafter(other, weight) == weight) other = weight;
-      }
-    }
-  }
-  return expected == got;
-}
-
 std::string difference_of(const std::vector<PlainSample>& expected, const std::vector<PlainSample>& got) {
   for (size_t i = 0; i < std::max(expected.size(), got.size()); ++i) {
-    if (i < expected.size() && i < got.size() && equals(expected[i], got[i])) continue;
+    if (i < expected.size() && i < got.size() && expected[i] == got[i]) continue;
     return fmt::format("row {} of {} (twin) and {} (kernels)\ntwin    {}kernels {}", i, expected.size(),
                        got.size(), i < expected.size() ? to_text(expected[i]) : "no such row\n",
                        i < got.size() ? to_text(got[i]) : "no such row\n");
@@ -269,10 +255,6 @@ TEST(Es3Differential, KernelsEqualTheSlowTwinOnSmallWorlds) {
       if (seed % 6 != 0) trial.compared = {world.days.back()};
       if (seed % 4 == 0) trial.options.click_window = trial.options.native_window;
     }
-    const bool has_titles = std::any_of(trial.logs.items.begin(), trial.logs.items.end(),
-                                        [](const PlainItem& item) { return item.title.has_value(); });
-    // What the kernels make of stores without titles is not what the rules say yet.
-    if (!has_titles && kSkipsStoresWithoutTitles) continue;
     ASSERT_EQ("", difference_of(trial, &reached)) << "seed " << seed << ", shrunk: " << shrunk_text(trial);
   }
   // The worlds must reach every branch, or the comparison says little.

@@ -13,7 +13,9 @@ ItemTexts::ItemTexts(const EntityVersions& items, uint64_t hash_seed, const std:
   embeddings_ = items.column("embedding");
   size_t num_versions = 0;
   for (size_t i = 0; i < titles_.size(); ++i) {
-    has_titles_ = has_titles_ || titles_[i] != nullptr;
+    // The log store writes the column always: a store without titles is one where no version has any.
+    for (int64_t row = 0; !has_titles_ && titles_[i] != nullptr && row < titles_[i]->length(); ++row)
+      has_titles_ = titles_[i]->is_valid(row);
     first_slot_.push_back(num_versions);
     num_versions += static_cast<size_t>(items.num_rows(static_cast<int32_t>(i)));
     const table::Column* embedding = embeddings_[i];

@@ -21,7 +21,7 @@ class ItemTexts {
   ItemTexts(const ItemTexts&) = delete;
   ItemTexts& operator=(const ItemTexts&) = delete;
 
-  // Whether the items table has the column at all.
+  // Whether any version has a title.
   bool has_titles() const { return has_titles_; }
   Ref at(std::string_view item_id, int64_t ts_ms) const { return items_.at(item_id, ts_ms); }
   // data() null = null; of Ref::none() too.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 #include <unordered_map>
 
@@ -46,8 +47,8 @@ class Searchifier {
   CrossStage run(const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket) {
     list_located(native, strays, bucket);
     std::sort(clicks_.begin(), clicks_.end(), [](const CrossClick& a, const CrossClick& b) {
-      return std::tie(a.request, a.candidate, a.ts_ms, a.event_id) <
-             std::tie(b.request, b.candidate, b.ts_ms, b.event_id);
+      return std::tie(a.request, a.candidate, a.own_query, a.ts_ms, a.event_id) <
+             std::tie(b.request, b.candidate, b.own_query, b.ts_ms, b.event_id);
     });
     for (size_t first = 0; first < clicks_.size();) {
       size_t last = first;
@@ -82,7 +83,10 @@ class Searchifier {
     std::vector<Positive> positives;
     for (size_t begin = first; begin < last;) {
       size_t end = begin;
-      while (end < last && clicks_[end].candidate == clicks_[begin].candidate) ++end;
+      // Clicks on one item differ only in the queries of their users.
+      while (end < last && clicks_[end].candidate == clicks_[begin].candidate &&
+             clicks_[end].own_query == clicks_[begin].own_query)
+        ++end;
       ++stage_.counts.num_positives;
       Positive positive;
       positive.first_click = begin;
@@ -92,7 +96,7 @@ class Searchifier {
       if (positive.negatives.empty()) {
         ++stage_.counts.no_negative;
         count_clicks(begin, end, Verdict::NoNegative);
-      } else if (find_query(g, begin, end, version, positive.query)) {
+      } else if (find_query(g, begin, version, positive.query)) {
         count_clicks(begin, end, Verdict::CrossPositive);
         positives.push_back(std::move(positive));
       } else {
@@ -139,13 +143,10 @@ class Searchifier {
   }
 
   // The first tier that answers. The other tiers are asked too, for the report.
-  bool find_query(const RequestRow& g, size_t begin, size_t end, Ref version, Query& query) {
+  bool find_query(const RequestRow& g, size_t begin, Ref version, Query& query) {
     const std::string_view item_id = logs_.item_id(g, clicks_[begin].candidate);
     std::array<Query, kNumTiers> answers;
-    // The clicks of one item may be of several users; the earliest that has an own query speaks.
-    for (size_t i = begin; i < end && answers[0].tier == schema::QueryTier::None; ++i) {
-      if (clicks_[i].own_query) answers[0] = {schema::QueryTier::Own, *clicks_[i].own_query, 1.0F};
-    }
+    if (clicks_[begin].own_query) answers[0] = {schema::QueryTier::Own, *clicks_[begin].own_query, 1.0F};
     if (const auto co = knowledge_.statistics.co_query(item_id))
       answers[1] = {schema::QueryTier::Co, co->query, static_cast<float>(co->num_users)};
     if (const auto ann = nearest_query(version)) {
@@ -214,42 +215,63 @@ class Searchifier {
     for (const Positive& positive : positives) {
       made.positives.push_back(clicks_[positive.first_click].candidate);
       made.negatives.insert(made.negatives.end(), positive.negatives.begin(), positive.negatives.end());
-      add_labels(g, positive, made.labels);
+      // Another user's click on the same item may have come to the same query.
+      const bool is_told = std::any_of(&positives.front(), &positive, [&](const Positive& other) {
+        return clicks_[other.first_click].candidate == clicks_[positive.first_click].candidate;
+      });
+      if (!is_told) add_labels(g, positives, made.positives.back(), made.labels);
     }
     std::sort(made.positives.begin(), made.positives.end());
+    made.positives.erase(std::unique(made.positives.begin(), made.positives.end()), made.positives.end());
     std::sort(made.negatives.begin(), made.negatives.end());
     made.negatives.erase(std::unique(made.negatives.begin(), made.negatives.end()), made.negatives.end());
     stage_.counts.num_negatives += static_cast<int64_t>(made.negatives.size());
     ++stage_.counts.num_rows;
   }
 
-  void add_labels(const RequestRow& g, const Positive& positive, std::vector<Label>& labels) {
-    const CrossClick& click = clicks_[positive.first_click];
-    const auto add = [&](schema::Task task, Action action, const std::string& domain, int64_t ts_ms) {
+  // The labels of one candidate: the earliest of the row's clicks on it, and of the carts and purchases that
+  // label them, each with the weight of its own click's tier.
+  void add_labels(const RequestRow& g, std::span<const Positive> positives, int32_t candidate,
+                  std::vector<Label>& labels) {
+    struct First {
+      int64_t ts_ms = 0;
+      const std::string* event_id = nullptr;
+      const std::string* domain = nullptr;
+      schema::QueryTier tier = schema::QueryTier::None;
+    };
+    std::array<First, schema::kNumTasks> firsts;
+    const auto offer = [](First& first, const First& other) {
+      if (first.event_id == nullptr ||
+          std::tie(other.ts_ms, *other.event_id) < std::tie(first.ts_ms, *first.event_id))
+        first = other;
+    };
+    for (const Positive& positive : positives) {
+      if (clicks_[positive.first_click].candidate != candidate) continue;
+      for (size_t c = positive.first_click; c < positive.last_click; ++c) {
+        const CrossClick& click = clicks_[c];
+        offer(firsts[0], {click.ts_ms, &click.event_id, &click.domain, positive.query.tier});
+        for (size_t i = 0; i < click.labels.size(); ++i) {
+          if (const auto& label = click.labels[i])
+            offer(firsts[i + 1], {label->ts_ms, &label->event_id, &label->domain, positive.query.tier});
+        }
+      }
+    }
+    for (size_t task = 0; task < firsts.size(); ++task) {
+      const First& first = firsts[task];
+      if (first.event_id == nullptr) continue;
       Label label;
-      label.candidate = click.candidate;
-      label.task = task;
+      label.candidate = candidate;
+      label.task = static_cast<schema::Task>(task);
       label.source = schema::LabelSource::Cross;
       label.origin = schema::Origin::CrossPositive;
-      stage_.draft.texts.push_back(domain);
+      stage_.draft.texts.push_back(*first.domain);
       label.domain = stage_.draft.texts.back();
-      label.delay_ms = ts_ms - g.ts_ms;
-      label.weight =
-          credit_weight(options_, domain, action, label.delay_ms) * tier_weight(positive.query.tier);
+      label.delay_ms = first.ts_ms - g.ts_ms;
+      // Rounded once.
+      label.weight = static_cast<float>(
+          credit_weight(options_, label.domain, static_cast<Action>(task), label.delay_ms) *
+          options_.tier_weights[static_cast<size_t>(first.tier) - 1]);
       labels.push_back(label);
-    };
-    add(schema::Task::Click, Action::Click, click.domain, click.ts_ms);
-    for (size_t i = 0; i < click.labels.size(); ++i) {
-      // The earliest label among the clicks of this item.
-      const CrossLabel* first = nullptr;
-      for (size_t c = positive.first_click; c < positive.last_click; ++c) {
-        const auto& label = clicks_[c].labels[i];
-        if (label && (first == nullptr ||
-                      std::tie(label->ts_ms, label->event_id) < std::tie(first->ts_ms, first->event_id)))
-          first = &*label;
-      }
-      if (first != nullptr)
-        add(static_cast<schema::Task>(i + 1), static_cast<Action>(i + 1), first->domain, first->ts_ms);
     }
   }
 
