@@ -177,8 +177,9 @@ create table gate_similar as
 create table gated as
   select m.*,
          case
-           -- The default of an items table without a title column: nothing to compare.
-           when o.relevance_gate = 'none' or (o.relevance_gate = 'either' and not o.has_titles) then true
+           when o.relevance_gate = 'none' then true
+           -- No title in the whole table: nothing to compare.
+           when o.relevance_gate in ('text', 'either') and not exists (from items where title is not null) then true
            else
              (o.relevance_gate in ('text', 'either') and exists (
                 from gate_similar s where s.query = m.query and s.title = v.title))

@@ -212,8 +212,6 @@ class Store:
     def entities(self, part, kind, fixed, key):
         table = read_files(self.root, part, part) if (self.root / f"manifests/{part}.json").exists() else None
         declared = self.schema[kind]
-        if part == "items":
-            self.has_titles = table is not None and "title" in table.column_names
         if table is None:
             types = {"string": pyarrow.binary(), "double": pyarrow.float64(), "int": pyarrow.int64()}
             table = pyarrow.table({key: pyarrow.array([], pyarrow.binary()), "ts_ms": pyarrow.array([], pyarrow.int64()),
@@ -265,7 +263,7 @@ def build(store, rules, sql=None):
     for name in ("requests", "candidates", "events", "items", "users", "texts", "grams"):
         db.register("loaded", getattr(store, name))
         db.execute(f"create table {name} as from loaded")
-    options = {**rules.options, "search_domain": store.schema["search_domain"].encode(), "has_titles": store.has_titles}
+    options = {**rules.options, "search_domain": store.schema["search_domain"].encode()}
     windows = {task: options.pop(f"{task}_window") for task in TASKS}
     options["tier_weights"] = [float(weight) for weight in options["tier_weights"]]
     for name in ("unexposed_ratio", "hard_share", "gate_similarity", "negative_similarity", "ann_floor"):
