@@ -356,8 +356,9 @@ int64_t negatives_per_positive(const Options& options, const std::optional<Click
   if (options.negatives_per_positive > 0) return options.negatives_per_positive;
   if (!rate || rate->num_exposed == 0) return kUnknown;
   if (rate->num_clicked == 0) return kMost;
-  const double p0 = static_cast<double>(rate->num_clicked) / static_cast<double>(rate->num_exposed);
-  return std::clamp<int64_t>(round_half_up((1 - p0) / p0), 1, kMost);
+  // (1 − p0)/p0 as one division: 1 − 2/5 over 2/5 would fall short of 1.5.
+  const auto num_unclicked = static_cast<double>(rate->num_exposed - rate->num_clicked);
+  return std::clamp<int64_t>(round_half_up(num_unclicked / static_cast<double>(rate->num_clicked)), 1, kMost);
 }
 
 CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
