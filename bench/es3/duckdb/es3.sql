@@ -1,5 +1,5 @@
 -- One day of samples (docs/es3.md, default options) as fast as DuckDB does it: integer row keys, only the columns and days
--- that the day needs, top-n aggregates instead of windows over all candidates. run.py fills in {requests}, {events},
+-- that the day needs, list functions instead of windows over all candidates. run.py fills in {requests}, {events},
 -- {items}, {users} (lists of files), {day} (its number), {draw_key} and {out}.
 
 create macro day_of(ts_ms) as ts_ms // 86400000;
@@ -275,25 +275,17 @@ create table cross_items as
   select distinct k.row_key, n.item_id, 3, null, null, null
   from kept_clicks k join negatives n on n.g_key = k.g_key and n.positive_key = k.item_key;
 
--- §2 and §6: the lists. A draw keeps the 100 smallest keys of each request.
+-- §2 and §6: the lists. The draw is made inside each list, before anything is unnested.
 create table chosen as
-  select request_key as row_key, c.item_id, c.position, c.score, c.bm25, c.popularity
+  select row_key, c.item_id, c.position, c.score, c.bm25, c.popularity
   from (
-    select request_key, unnest(candidates) as c from all_requests where domain = 'search' and day_of(ts_ms) = {day}
-  )
-  where c.position is not null
-  union all
-  select request_key, d.c.item_id, null, d.c.score, d.c.bm25, d.c.popularity
-  from (
-    select request_key, unnest(drawn) as d
+    select request_key as row_key,
+           unnest(list_concat(shown, list_transform(
+             list_sort(list_transform(others, lambda c: {{key: {draw_key}, c: c}}))[1:least(100, 2 * len(shown))], lambda x: x.c))) as c
     from (
-      select request_key, min_by({{c: c}}, {draw_key}, 100)[1:least(100, 2 * any_value(num_exposed))] as drawn
-      from (
-        select request_key, request_id, unnest(candidates) as c,
-               len(list_filter(candidates, lambda x: x.position is not null)) as num_exposed
-        from all_requests where domain = 'search' and day_of(ts_ms) = {day}
-      )
-      where c.position is null group by request_key
+      select request_key, request_id, list_filter(candidates, lambda c: c.position is not null) as shown,
+             list_filter(candidates, lambda c: c.position is null) as others
+      from all_requests where domain = 'search' and day_of(ts_ms) = {day}
     )
   );
 
@@ -322,7 +314,8 @@ create table item_structs as
   select item_id, {{title: title, category: category, brand: brand, price: price, rating: rating}} as item from items;
 
 create table row_items as
-  select row_key, list(item order by item.origin, item.position, item.item_id) as items
+  select row_key, list_transform(
+           list_sort(list({{origin: item.origin, position: item.position, item_id: item.item_id, item: item}})), lambda x: x.item) as items
   from (
     select c.row_key, item_of(c.item_id, if(c.position is null, 1, 0), c.position, l.click, l.cart, l.purchase, 1,
                               {{score: c.score, bm25: c.bm25, popularity: c.popularity}}, i.item) as item

@@ -296,11 +296,13 @@ class Day:
         heads, lists = self.heads(), self.sample_lists()
         actions, queries = self.histories(heads)
         names = ["history_clicks", "history_buys", "query_history", "items"]
-        (heads.join(lists, on="row_key", how="left").join(actions, on=["user_id", "ts_ms"], how="left")
-         .join(queries, on=["user_id", "ts_ms"], how="left")
-         .join(self.users.select("user_id", user=pl.struct("age_group", "segment")), on="user_id", how="left")
+        # Sorted before the wide columns come in, so that they are gathered once.
+        (heads.sort("ts_ms", "request_id", "user_id")
+         .join(actions, on=["user_id", "ts_ms"], how="left", maintain_order="left")
+         .join(queries, on=["user_id", "ts_ms"], how="left", maintain_order="left")
+         .join(self.users.select("user_id", user=pl.struct("age_group", "segment")), on="user_id", how="left", maintain_order="left")
+         .join(lists, on="row_key", how="left", maintain_order="left")
          .with_columns(col(name).fill_null([]) for name in names)
-         .sort("ts_ms", "request_id", "user_id")
          .select("request_id", "domain", "user_id", "ts_ms", "query", "query_tier", "query_score", "context", "user", *names)
          .write_parquet(out, compression="zstd", compression_level=1, row_group_size=8192))
 
