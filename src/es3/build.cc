@@ -25,9 +25,8 @@
 namespace uniscale::es3 {
 namespace {
 
-std::string part_of(base::Day day) { return fmt::format("dt={}", base::format_day(day)); }
 std::string folder_of(base::Day day, int bucket) {
-  return fmt::format("samples/{}/bucket={:03}", part_of(day), bucket);
+  return fmt::format("samples/{}/bucket={:03}", table::day_part(day), bucket);
 }
 
 EntityVersions load_items(const logstore::LogStore& store) {
@@ -86,7 +85,7 @@ class DayBuild {
         queries_(make_query_index()),
         query_embeddings_(request.options.query_embeddings, statistics_.query_bank()),
         knowledge_{item_texts, statistics_, query_embeddings_, store.schema().hash_seed},
-        publisher_(request.options.samples, part_of(day)) {}
+        publisher_(request.options.samples, table::day_part(day)) {}
 
   DayReport run() {
     const int num_buckets = store_.schema().num_buckets;
@@ -178,8 +177,7 @@ class DayBuild {
     side.native = find_native(logs, options, ranges_, bucket, strays);
     side.attribution = attribute(logs, options, ranges_, side.native, knowledge_);
     OwnQueries own_queries;
-    if (options.searchify)
-      own_queries = OwnQueries(options.samples, options, ranges_.day, statistics_days_, bucket);
+    if (options.searchify) own_queries = OwnQueries(statistics_, bucket);
     side.cross =
         collect_cross_clicks(logs, options, ranges_, side.native, side.attribution, own_queries, strays);
     return side;
@@ -335,10 +333,11 @@ class DayBuild {
   void publish(const DayReport& report) {
     json::Value inputs;
     for (const base::Day day : store_.days()) {
-      if (ranges_.first_day <= day && day <= ranges_.last_day) inputs[part_of(day)] = store_.day_hash(day);
+      if (ranges_.first_day <= day && day <= ranges_.last_day)
+        inputs[table::day_part(day)] = store_.day_hash(day);
     }
     // Statistics may reach further back than the rest.
-    for (const base::Day day : statistics_days_) inputs[part_of(day)] = store_.day_hash(day);
+    for (const base::Day day : statistics_days_) inputs[table::day_part(day)] = store_.day_hash(day);
     if (const std::string& file = request_.options.query_embeddings; !file.empty())
       inputs["query_embeddings"] = base::content_hash_of_file(file);
     for (const char* part : {"items", "users"}) {
@@ -375,7 +374,7 @@ class DayBuild {
     const std::string& folder = report.is_kept_aside ? failed : published;
     base::make_directories(folder);
     const auto path = [&](const std::string& in, std::string_view ending) {
-      return fmt::format("{}/{}.{}", in, part_of(report.day), ending);
+      return fmt::format("{}/{}.{}", in, table::day_part(report.day), ending);
     };
     base::write_file_atomically(path(folder, "json"), json::dump(to_json(report)) + "\n");
     base::write_file_atomically(path(folder, "txt"), to_text(report));

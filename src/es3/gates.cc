@@ -168,7 +168,7 @@ std::vector<DayVolume> volumes_before(const std::string& samples, base::Day day,
   std::vector<DayVolume> volumes;
   for (int64_t back = num_days; back >= 1; --back) {
     const base::Day other = day.plus(-static_cast<int>(back));
-    const std::string part = "dt=" + base::format_day(other);
+    const std::string part = table::day_part(other);
     const auto publication = table::read_publication(samples, part);
     if (!publication) continue;
     const std::string where = fmt::format("{}/manifests/{}.json", samples, part);

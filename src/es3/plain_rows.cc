@@ -307,7 +307,7 @@ std::vector<PlainSample> read_samples(const std::string& samples, base::Day day,
                                       const schema::LogSchema& schema,
                                       const std::vector<schema::SequenceOptions>& sequences) {
   std::vector<PlainSample> out;
-  const auto publication = table::read_publication(samples, fmt::format("dt={}", base::format_day(day)));
+  const auto publication = table::read_publication(samples, table::day_part(day));
   if (!publication) return out;
   for (const table::PublishedFile& file : publication->files) {
     const std::string path = samples + "/" + file.path;

@@ -14,17 +14,20 @@
 namespace uniscale::es3 {
 namespace {
 
-std::string part_of(base::Day day) { return fmt::format("dt={}", base::format_day(day)); }
-
 int32_t days_of(base::Duration duration) { return static_cast<int32_t>(duration.ms / base::kDayMs); }
+
+// The first day whose events may have given a query of tier 1.
+base::Day first_own_day(const Options& options, base::Day day) {
+  return base::day_of(day.begin_ms() - options.own_lookback.ms - options.clock_skew.ms);
+}
 
 // Calls visit(rows) for every row group of the published files whose path begins with `folder`.
 template <class Visit>
-void for_each_table(const std::string& samples, const table::Publication& publication,
+void for_each_table(const std::string& store, const table::Publication& publication,
                     const std::string& folder, const Visit& visit) {
   for (const table::PublishedFile& file : publication.files) {
     if (!file.path.starts_with(folder)) continue;
-    const table::ParquetReader reader(samples + "/statistics/" + file.path);
+    const table::ParquetReader reader(store + "/" + file.path);
     for (int group = 0; group < reader.num_row_groups(); ++group)
       visit(reader.read_row_group(group), file.path);
   }
@@ -39,14 +42,15 @@ int64_t count_in(const table::Publication& publication, const char* name) {
 
 }  // namespace
 
+std::string statistics_folder(const std::string& samples) { return samples + "/statistics"; }
+
 std::vector<base::Day> Statistics::days_for(const logstore::LogStore& store, const Options& options,
                                             base::Day day) {
   const DayRanges ranges = ranges_of(options, day);
   const base::Day first_event = base::day_of(ranges.attributed.begin_ms);
   const base::Day last_event = base::day_of(ranges.attributed.end_ms - 1);
   const base::Day first =
-      std::min(first_event.plus(-days_of(options.stats_lookback)),
-               base::day_of(day.begin_ms() - options.own_lookback.ms - options.clock_skew.ms));
+      std::min(first_event.plus(-days_of(options.stats_lookback)), first_own_day(options, day));
   const std::vector<base::Day> present = store.days();
   std::vector<base::Day> days;
   for (const base::Day one : present) {
@@ -58,17 +62,25 @@ std::vector<base::Day> Statistics::days_for(const logstore::LogStore& store, con
 
 Statistics::Statistics(const std::string& samples, const Options& options, base::Day day,
                        const std::vector<base::Day>& days, const ItemTexts& items)
-    : lookback_days_(days_of(options.stats_lookback)), co_min_users_(options.co_min_users), day_(day) {
+    : lookback_days_(days_of(options.stats_lookback)),
+      co_min_users_(options.co_min_users),
+      day_(day),
+      first_own_day_(first_own_day(options, day)),
+      folder_(statistics_folder(samples)) {
   std::vector<std::pair<std::string_view, int64_t>> counts;
   for (const base::Day one : days) {
-    const auto publication = table::read_publication(samples + "/statistics", part_of(one));
-    if (!publication) continue;
-    for_each_table(samples, *publication, "clicks/",
-                   [&](table::Table rows, const std::string&) { load_clicks(std::move(rows), one, items); });
+    if (auto found = table::read_publication(folder_, table::day_part(one)))
+      publications_.emplace_back(one, std::move(*found));
+  }
+  for (const auto& [one, publication] : publications_) {
+    for_each_table(folder_, publication, "clicks/",
+                   [&, day_of_clicks = one](table::Table rows, const std::string&) {
+                     load_clicks(std::move(rows), day_of_clicks, items);
+                   });
     if (one == day.plus(-1))
-      click_rate_ = ClickRate{count_in(*publication, "num_exposed"), count_in(*publication, "num_clicked")};
+      click_rate_ = ClickRate{count_in(publication, "num_exposed"), count_in(publication, "num_clicked")};
     if (one >= day || one < day.plus(-lookback_days_)) continue;
-    for_each_table(samples, *publication, "queries/", [&](table::Table rows, const std::string& path) {
+    for_each_table(folder_, publication, "queries/", [&](table::Table rows, const std::string& path) {
       tables_.push_back(std::move(rows));
       const table::Table& kept = tables_.back();
       const table::Column& query = kept.require("query", table::Type::String, path);
@@ -174,16 +186,12 @@ std::optional<Statistics::CoQuery> Statistics::co_query(std::string_view item_id
   return best;
 }
 
-OwnQueries::OwnQueries(const std::string& samples, const Options& options, base::Day day,
-                       const std::vector<base::Day>& days, int bucket) {
+OwnQueries::OwnQueries(const Statistics& statistics, int bucket) {
   std::vector<std::pair<int32_t, Entry>> rows;
-  const base::Day first = base::day_of(day.begin_ms() - options.own_lookback.ms - options.clock_skew.ms);
-  for (const base::Day one : days) {
-    if (one < first || one >= day) continue;
-    const auto publication = table::read_publication(samples + "/statistics", part_of(one));
-    if (!publication) continue;
-    const std::string folder = fmt::format("own/{}/bucket={:03}/", part_of(one), bucket);
-    for_each_table(samples, *publication, folder, [&](table::Table read, const std::string& path) {
+  for (const auto& [day, publication] : statistics.publications_) {
+    if (day < statistics.first_own_day_ || day >= statistics.day_) continue;
+    const std::string folder = fmt::format("own/{}/bucket={:03}/", table::day_part(day), bucket);
+    for_each_table(statistics.folder_, publication, folder, [&](table::Table read, const std::string& path) {
       tables_.push_back(std::move(read));
       const table::Table& kept = tables_.back();
       const table::Column& user = kept.require("user_id", table::Type::String, path);

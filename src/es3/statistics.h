@@ -17,17 +17,23 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "es3/detail/id_index.h"
 #include "es3/entity_versions.h"
 #include "es3/options.h"
 #include "logstore/logstore.h"
+#include "table/publication.h"
 #include "table/table.h"
 
 namespace uniscale::es3 {
 
 class ItemTexts;
+class OwnQueries;
+
+// Where the statistics of a sample set stand.
+std::string statistics_folder(const std::string& samples);
 
 struct ClickRate {
   int64_t num_exposed = 0;
@@ -68,6 +74,7 @@ class Statistics {
   const std::optional<ClickRate>& click_rate() const { return click_rate_; }
 
  private:
+  friend class OwnQueries;
   struct Click {
     int32_t item;
     int32_t query;
@@ -86,6 +93,9 @@ class Statistics {
   const int32_t lookback_days_;
   const int64_t co_min_users_;
   const base::Day day_;
+  const base::Day first_own_day_;  // of tier 1
+  const std::string folder_;
+  std::vector<std::pair<base::Day, table::Publication>> publications_;  // by day
   std::deque<table::Table> tables_;
   IdIndex items_, queries_, users_, categories_;
   std::vector<Click> clicks_;          // by (item, query, day, user)
@@ -95,12 +105,12 @@ class Statistics {
   std::optional<ClickRate> click_rate_;
 };
 
-// The queries under which the users of one bucket acted on items on days before `day` (tier 1), by user.
+// The queries under which the users of one bucket acted on items on days before that of `statistics` (tier
+// 1), by user.
 class OwnQueries {
  public:
   OwnQueries() = default;
-  OwnQueries(const std::string& samples, const Options& options, base::Day day,
-             const std::vector<base::Day>& days, int bucket);
+  OwnQueries(const Statistics& statistics, int bucket);
   struct Entry {
     std::string_view item_id;
     std::string_view query;

@@ -19,8 +19,6 @@ namespace {
 
 constexpr int kStatisticsVersion = 1;
 
-std::string part_of(base::Day day) { return fmt::format("dt={}", base::format_day(day)); }
-
 // The day's events and the requests that they can belong to.
 DayRanges statistics_ranges(const Options& options, base::Day day) {
   const int64_t window = longest_window(options).ms;
@@ -89,7 +87,7 @@ class StatisticsBuild {
       : store_(store),
         options_(options),
         ranges_(statistics_ranges(options, day)),
-        publisher_(options.samples + "/statistics", part_of(day)) {}
+        publisher_(statistics_folder(options.samples), table::day_part(day)) {}
 
   void run(const std::string& fingerprint) {
     const int num_threads = base::resolve_num_threads(options_.threads);
@@ -151,7 +149,7 @@ class StatisticsBuild {
       rows.add("query", table::make_strings(std::move(own_queries)));
       rows.add("request_ts_ms", table::make_int64s(std::move(request_ts)));
       rows.add("event_ts_ms", table::make_int64s(std::move(event_ts)));
-      write(fmt::format("own/{}/bucket={:03}", part_of(ranges_.day), bucket), rows);
+      write(fmt::format("own/{}/bucket={:03}", table::day_part(ranges_.day), bucket), rows);
     }
     return some;
   }
@@ -170,7 +168,7 @@ class StatisticsBuild {
     rows.add("query", table::make_strings(std::move(queries)));
     rows.add("user_id", table::make_strings(std::move(users)));
     rows.add("clicks", table::make_int64s(std::move(clicks)));
-    write("clicks/" + part_of(ranges_.day), rows);
+    write("clicks/" + table::day_part(ranges_.day), rows);
   }
 
   void write_queries(const Collected& all) {
@@ -183,7 +181,7 @@ class StatisticsBuild {
     table::Table rows;
     rows.add("query", table::make_strings(std::move(queries)));
     rows.add("requests", table::make_int64s(std::move(requests)));
-    write("queries/" + part_of(ranges_.day), rows);
+    write("queries/" + table::day_part(ranges_.day), rows);
   }
 
   void write(const std::string& folder, const table::Table& rows) {
@@ -220,7 +218,7 @@ void ensure_statistics(const logstore::LogStore& store, const Options& options,
                                store.has_day(input) ? store.day_hash(input) : std::string("none"));
     }
     const std::string fingerprint = base::content_hash(made_from);
-    const auto published = table::read_publication(options.samples + "/statistics", part_of(day));
+    const auto published = table::read_publication(statistics_folder(options.samples), table::day_part(day));
     if (published && published->body.contains("fingerprint") &&
         published->body["fingerprint"] == json::Value(fingerprint))
       continue;

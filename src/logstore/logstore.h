@@ -221,8 +221,12 @@ class LogStore {
   std::optional<std::string> users_file(int bucket) const;
 
  private:
+  // Throws NotReadyError if the day was not published.
+  std::shared_ptr<const table::Publication> publication_of(base::Day day) const;
+
   std::string path_;
   schema::LogSchema schema_;
+  std::shared_ptr<table::PublicationCache> publications_;
 };
 
 }  // namespace uniscale::logstore

@@ -15,10 +15,9 @@ namespace {
 constexpr int64_t kFormatVersion = 1;
 
 std::string store_manifest(const std::string& store) { return store + "/manifests/store.json"; }
-std::string day_part(base::Day day) { return "dt=" + base::format_day(day); }
 std::string bucket_folder(int bucket) { return fmt::format("bucket={:03}", bucket); }
-std::string day_folder(std::string_view table, base::Day day, int bucket) {
-  return fmt::format("{}/dt={}/{}", table, base::format_day(day), bucket_folder(bucket));
+std::string day_folder(std::string_view name, base::Day day, int bucket) {
+  return fmt::format("{}/{}/{}", name, table::day_part(day), bucket_folder(bucket));
 }
 
 json::Value columns_json(const std::vector<schema::DeclaredColumn>& columns) {
@@ -115,7 +114,7 @@ void create_or_check_store(const std::string& store, const schema::LogSchema& sc
 
 struct DayWriter::Impl {
   Impl(const std::string& store, const schema::LogSchema& log_schema, base::Day the_day)
-      : schema(log_schema), day(the_day), publisher(store, day_part(the_day)) {}
+      : schema(log_schema), day(the_day), publisher(store, table::day_part(the_day)) {}
   schema::LogSchema schema;
   base::Day day;
   table::Publisher publisher;
@@ -184,7 +183,10 @@ void publish_users(const std::string& store, const std::vector<std::vector<table
       [&](int bucket) { return source_of(tables_by_bucket[static_cast<size_t>(bucket)]); }, std::move(body));
 }
 
-LogStore::LogStore(std::string store) : path_(std::move(store)), schema_(read_schema(path_)) {}
+LogStore::LogStore(std::string store)
+    : path_(std::move(store)),
+      schema_(read_schema(path_)),
+      publications_(std::make_shared<table::PublicationCache>(path_)) {}
 
 std::vector<base::Day> LogStore::days() const {
   std::vector<base::Day> days;
@@ -195,52 +197,54 @@ std::vector<base::Day> LogStore::days() const {
 }
 
 bool LogStore::has_day(base::Day day) const {
-  return base::file_exists(fmt::format("{}/manifests/{}.json", path_, day_part(day)));
+  return base::file_exists(fmt::format("{}/manifests/{}.json", path_, table::day_part(day)));
+}
+
+std::shared_ptr<const table::Publication> LogStore::publication_of(base::Day day) const {
+  auto publication = publications_->read(table::day_part(day));
+  if (!publication)
+    throw base::NotReadyError(fmt::format("{}: day {} was not published", path_, base::format_day(day)));
+  return publication;
 }
 
 std::string LogStore::day_hash(base::Day day) const {
-  if (!has_day(day))
-    throw base::NotReadyError(fmt::format("{}: day {} was not published", path_, base::format_day(day)));
-  const auto publication = table::read_publication(path_, day_part(day));
   base::ContentHasher hasher;
   // Data only: publishing the same rows again keeps the hash.
-  for (const table::PublishedFile& file : publication->files)
+  for (const table::PublishedFile& file : publication_of(day)->files)
     hasher.update(fmt::format("{} {}\n", file.num_rows, file.hash));
   return hasher.hex_digest();
 }
 
 namespace {
 
-std::optional<std::string> file_in(const std::string& store,
-                                   const std::optional<table::Publication>& publication,
+// The first file below `folder`; files stand by path.
+std::optional<std::string> file_in(const std::string& store, const table::Publication* publication,
                                    const std::string& folder) {
-  if (!publication) return std::nullopt;
-  for (const table::PublishedFile& file : publication->files) {
-    if (file.path.starts_with(folder + "/")) return store + "/" + file.path;
-  }
-  return std::nullopt;
+  if (publication == nullptr) return std::nullopt;
+  const std::string prefix = folder + "/";
+  const auto it = std::lower_bound(
+      publication->files.begin(), publication->files.end(), prefix,
+      [](const table::PublishedFile& file, const std::string& path) { return file.path < path; });
+  if (it == publication->files.end() || !it->path.starts_with(prefix)) return std::nullopt;
+  return store + "/" + it->path;
 }
 
 }  // namespace
 
 std::optional<std::string> LogStore::requests_file(base::Day day, int bucket) const {
-  if (!has_day(day))
-    throw base::NotReadyError(fmt::format("{}: day {} was not published", path_, base::format_day(day)));
-  return file_in(path_, table::read_publication(path_, day_part(day)), day_folder("requests", day, bucket));
+  return file_in(path_, publication_of(day).get(), day_folder("requests", day, bucket));
 }
 
 std::optional<std::string> LogStore::events_file(base::Day day, int bucket) const {
-  if (!has_day(day))
-    throw base::NotReadyError(fmt::format("{}: day {} was not published", path_, base::format_day(day)));
-  return file_in(path_, table::read_publication(path_, day_part(day)), day_folder("events", day, bucket));
+  return file_in(path_, publication_of(day).get(), day_folder("events", day, bucket));
 }
 
 std::optional<std::string> LogStore::items_file() const {
-  return file_in(path_, table::read_publication(path_, "items"), "items");
+  return file_in(path_, publications_->read("items").get(), "items");
 }
 
 std::optional<std::string> LogStore::users_file(int bucket) const {
-  return file_in(path_, table::read_publication(path_, "users"), "users/" + bucket_folder(bucket));
+  return file_in(path_, publications_->read("users").get(), "users/" + bucket_folder(bucket));
 }
 
 }  // namespace uniscale::logstore

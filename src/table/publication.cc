@@ -1,9 +1,11 @@
 #include "table/publication.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -65,6 +67,8 @@ void remove_quietly(const std::string& path) {
 }
 
 }  // namespace
+
+std::string day_part(base::Day day) { return "dt=" + base::format_day(day); }
 
 struct Publisher::Impl {
   Impl(std::string store_path, std::string part_name)
@@ -190,7 +194,57 @@ std::optional<Publication> read_publication(const std::string& store, const std:
     file.hash = json::string_member(entry, "hash", path);
     publication.files.push_back(std::move(file));
   }
+  std::sort(publication.files.begin(), publication.files.end(),
+            [](const PublishedFile& a, const PublishedFile& b) { return a.path < b.path; });
   return publication;
+}
+
+namespace {
+
+// Which manifest a path names: a swap by rename brings another file, a rewrite another time.
+struct ManifestStamp {
+  ino_t inode = 0;
+  off_t size = 0;
+  int64_t changed_s = 0, changed_ns = 0;
+  bool operator==(const ManifestStamp&) const = default;
+};
+
+std::optional<ManifestStamp> stamp_of(const std::string& path) {
+  struct stat found{};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return ManifestStamp{found.st_ino, found.st_size, found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
+}
+
+}  // namespace
+
+struct PublicationCache::Impl {
+  struct Entry {
+    ManifestStamp stamp;
+    std::shared_ptr<const Publication> publication;
+  };
+  std::string store;
+  std::mutex mutex;
+  std::map<std::string, Entry> entries;
+};
+
+PublicationCache::PublicationCache(std::string store) : impl_(std::make_unique<Impl>()) {
+  impl_->store = std::move(store);
+}
+
+PublicationCache::~PublicationCache() = default;
+
+std::shared_ptr<const Publication> PublicationCache::read(const std::string& part) {
+  const std::scoped_lock lock(impl_->mutex);
+  // Before the manifest is read: one that is swapped meanwhile is read again by the next call.
+  const auto stamp = stamp_of(manifest_path(impl_->store, part));
+  if (const auto it = impl_->entries.find(part);
+      it != impl_->entries.end() && stamp && it->second.stamp == *stamp)
+    return it->second.publication;
+  auto publication = read_publication(impl_->store, part);
+  if (!publication) return nullptr;
+  auto kept = std::make_shared<const Publication>(std::move(*publication));
+  if (stamp) impl_->entries[part] = {*stamp, kept};
+  return kept;
 }
 
 std::vector<std::string> list_parts(const std::string& store, const std::string& prefix) {

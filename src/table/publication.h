@@ -8,13 +8,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "json/json.h"
 
 namespace uniscale::table {
+
+// The part of a day, and the folder of its files: "dt=2026-03-01".
+std::string day_part(base::Day day);
 
 struct PublishedFile {
   std::string path;  // relative to the store, "requests/dt=2026-03-01/bucket=003/part-000001.parquet"
@@ -59,6 +64,21 @@ class Publisher {
 // nullopt if the part was never published. Throws UserError if the manifest is broken or names a path outside
 // the store.
 std::optional<Publication> read_publication(const std::string& store, const std::string& part);
+// Publications of one store, read once and again only when their manifest was swapped: checking the manifest
+// of a day of many buckets costs more than reading one of its files. Thread-safe.
+class PublicationCache {
+ public:
+  explicit PublicationCache(std::string store);
+  ~PublicationCache();
+  PublicationCache(const PublicationCache&) = delete;
+  PublicationCache& operator=(const PublicationCache&) = delete;
+  // As read_publication; null if the part was never published.
+  std::shared_ptr<const Publication> read(const std::string& part);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 // Parts whose name starts with `prefix`, sorted.
 std::vector<std::string> list_parts(const std::string& store, const std::string& prefix);
 

@@ -97,6 +97,25 @@ TEST_F(Store, PublishingAgainReplacesAndRemovesTheOld) {
             (std::vector<std::string>{store_ + "/a/part-000002.parquet"}));
 }
 
+TEST_F(Store, TheCacheFollowsEverySwap) {
+  PublicationCache cache(store_);
+  EXPECT_EQ(cache.read("p"), nullptr);
+  publish("p", {"a"}, "one");
+  const auto first = cache.read("p");
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->generation, 1);
+  EXPECT_EQ(cache.read("p"), first) << "read once";
+  // The same number of bytes, at once.
+  publish("p", {"a"}, "two");
+  ASSERT_NE(cache.read("p"), nullptr);
+  EXPECT_EQ(cache.read("p")->generation, 2);
+  EXPECT_EQ(cache.read("p")->body["text"], "two");
+  EXPECT_EQ(first->body["text"], "one");
+  EXPECT_EQ(cache.read("q"), nullptr);
+  fs::remove(store_ + "/manifests/p.json");
+  EXPECT_EQ(cache.read("p"), nullptr);
+}
+
 TEST_F(Store, APublisherThatGivesUpChangesNothing) {
   publish("p", {"a"}, "old");
   {

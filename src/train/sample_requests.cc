@@ -138,7 +138,7 @@ std::vector<runtime::RawRequest> sample_requests(const dataset::Options& options
                                                  int64_t count) {
   std::vector<runtime::RawRequest> out;
   const base::Day last = dataset::describe(options).days.back();
-  const auto publication = table::read_publication(options.samples, "dt=" + base::format_day(last));
+  const auto publication = table::read_publication(options.samples, table::day_part(last));
   for (const table::PublishedFile& file : publication->files) {
     const std::string path = options.samples + "/" + file.path;
     const table::ParquetReader reader(path);
