@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/temporary_folder_test.h"
 #include "bundle/bundle.h"
 #include "bundle/entity_table.h"
 #include "bundle/safetensors.h"
@@ -28,22 +29,7 @@ namespace uniscale::runtime::planted {
 
 inline constexpr int64_t kTokenDim = 5;
 
-// A fresh folder, removed with everything in it at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "uniscale_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = name;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using base::TemporaryFolder;
 
 inline feature::FeatureSpec make_spec() {
   schema::LogSchema schema;

@@ -38,7 +38,7 @@ struct LivedWorld {
 const LivedWorld& clean_run() {
   static const std::unique_ptr<LivedWorld> made = [] {
     auto r = std::make_unique<LivedWorld>();
-    r->options.store = r->folder / "s";
+    r->options.store = r->folder.path("s");
     r->options.days = 3;
     r->options.num_users = 500;
     r->options.num_items = 4'000;
@@ -253,7 +253,7 @@ TEST(Behaviour, ItemsOfSearchAreMetAgainElsewhere) {
   const auto live = [](double remeet_rate, int64_t& shown_again) {
     const TemporaryFolder folder;
     Options options;
-    options.store = folder / "s";
+    options.store = folder.path("s");
     options.days = 3;
     options.num_users = 200;
     options.num_items = 20'000;  // meeting by chance is rare
@@ -289,7 +289,7 @@ TEST(Behaviour, NeedsComeBackSoQueriesRepeat) {
 TEST(Behaviour, DefectsOfTheLogComeAtTheirRates) {
   const TemporaryFolder folder;
   Options options;
-  options.store = folder / "s";
+  options.store = folder.path("s");
   options.days = 3;
   options.num_users = 500;
   options.num_items = 4'000;

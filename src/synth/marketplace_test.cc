@@ -51,23 +51,23 @@ std::string error_of(const Options& options, const schema::LogSchema& schema) {
 TEST(Marketplace, ThreadsChangeNoByte) {
   const TemporaryFolder folder;
   for (int num_threads : {1, 2, 5})
-    run(small_options(folder / std::to_string(num_threads)), small_schema(), num_threads);
-  const auto one = read_manifests(folder / "1");
+    run(small_options(folder.path(std::to_string(num_threads))), small_schema(), num_threads);
+  const auto one = read_manifests(folder.path("1"));
   ASSERT_EQ(one.size(), 7u);  // store, items, users, two days, two truths
-  EXPECT_EQ(one, read_manifests(folder / "2"));
-  EXPECT_EQ(one, read_manifests(folder / "5"));
+  EXPECT_EQ(one, read_manifests(folder.path("2")));
+  EXPECT_EQ(one, read_manifests(folder.path("5")));
   // The manifests' hashes speak for the files.
-  const auto day = table::read_publication(folder / "2", "dt=2026-03-01").value();
+  const auto day = table::read_publication(folder.path("2"), "dt=2026-03-01").value();
   for (const auto& file : day.files) {
-    EXPECT_EQ(base::content_hash_of_file((folder / "2") + "/" + file.path), file.hash);
+    EXPECT_EQ(base::content_hash_of_file((folder.path("2")) + "/" + file.path), file.hash);
   }
 }
 
 TEST(Marketplace, ASeedNamesAWorldAndBucketsOnlyCutIt) {
   const TemporaryFolder folder;
-  Options options = small_options(folder / "a");
+  Options options = small_options(folder.path("a"));
   run(options, small_schema(1), 1);
-  options.store = folder / "b";
+  options.store = folder.path("b");
   run(options, small_schema(3), 1);
   const auto sorted_rows = [](const std::string& store) {
     std::multiset<std::tuple<std::string, int64_t, std::string, size_t>> rows;
@@ -76,21 +76,21 @@ TEST(Marketplace, ASeedNamesAWorldAndBucketsOnlyCutIt) {
     }
     return rows;
   };
-  EXPECT_EQ(sorted_rows(folder / "a"), sorted_rows(folder / "b"));
-  options.store = folder / "c";
+  EXPECT_EQ(sorted_rows(folder.path("a")), sorted_rows(folder.path("b")));
+  options.store = folder.path("c");
   options.seed = 2;
   run(options, small_schema(3), 1);
-  EXPECT_NE(sorted_rows(folder / "b"), sorted_rows(folder / "c"));
+  EXPECT_NE(sorted_rows(folder.path("b")), sorted_rows(folder.path("c")));
 }
 
 TEST(Marketplace, ALongerSpanBeginsWithTheSameDays) {
   const TemporaryFolder folder;
-  Options options = small_options(folder / "short");
+  Options options = small_options(folder.path("short"));
   options.new_item_share = 0;  // both spread over the span
   options.price_change_share = 0;
   options.needs_per_week = 1;
   run(options, small_schema(), 2);
-  options.store = folder / "long";
+  options.store = folder.path("long");
   options.days = 3;
   run(options, small_schema(), 2);
   // Calibration probes the whole span, so probabilities move a little; who visits when does not.
@@ -102,12 +102,12 @@ TEST(Marketplace, ALongerSpanBeginsWithTheSameDays) {
     }
     return rows;
   };
-  EXPECT_EQ(visits(folder / "short"), visits(folder / "long"));
+  EXPECT_EQ(visits(folder.path("short")), visits(folder.path("long")));
 }
 
 TEST(Marketplace, SearchesHaveTwoHundredRankedCandidatesAndStoreOrderHolds) {
   const TemporaryFolder folder;
-  const Options options = small_options(folder / "s");
+  const Options options = small_options(folder.path("s"));
   const Report report = run(options, small_schema(), 2);
   const ReadLogs logs = read_logs(options.store);  // also checks that the truth lines up
   ASSERT_EQ(static_cast<int64_t>(logs.requests.size()), report.num_requests);
@@ -170,7 +170,7 @@ TEST(Marketplace, SearchesHaveTwoHundredRankedCandidatesAndStoreOrderHolds) {
 
 TEST(Marketplace, TruthIsNoColumnAndNoFileOfTheLogStore) {
   const TemporaryFolder folder;
-  const Options options = small_options(folder / "s");
+  const Options options = small_options(folder.path("s"));
   run(options, small_schema(), 1);
   const logstore::LogStore store(options.store);
   EXPECT_EQ(store.days().size(), 2u);
@@ -210,7 +210,7 @@ TEST(Marketplace, TruthIsNoColumnAndNoFileOfTheLogStore) {
 
 TEST(Marketplace, RunningAgainReplacesTheDaysWithTheSameBytes) {
   const TemporaryFolder folder;
-  const Options options = small_options(folder / "s");
+  const Options options = small_options(folder.path("s"));
   run(options, small_schema(), 1);
   const std::string hash = logstore::LogStore(options.store).day_hash(base::parse_day("2026-03-02").value());
   // What a killed run leaves behind.
@@ -226,7 +226,7 @@ TEST(Marketplace, RunningAgainReplacesTheDaysWithTheSameBytes) {
 
 TEST(Marketplace, ItemsAppearAndChangeTheirPriceOnTheirDay) {
   const TemporaryFolder folder;
-  Options options = small_options(folder / "s");
+  Options options = small_options(folder.path("s"));
   options.days = 4;
   options.new_item_share = 0.3;
   options.price_change_share = 0.5;
@@ -261,7 +261,7 @@ TEST(Marketplace, ItemsAppearAndChangeTheirPriceOnTheirDay) {
 
 TEST(Marketplace, NoDefectsWhereTheirRatesAreZero) {
   const TemporaryFolder folder;
-  Options options = small_options(folder / "s");
+  Options options = small_options(folder.path("s"));
   options.anonymous_rate = options.requestless_rate = options.duplicate_rate = options.late_rate = 0;
   options.later_purchase_rate = options.remeet_rate = options.unexposed_meet_rate = 0;
   options.price_change_share = options.new_item_share = 0;
@@ -323,7 +323,7 @@ TEST(MarketplaceErrors, OptionsThatDoNotGoTogether) {
 
 TEST(MarketplaceErrors, AStoreOfAnotherWorld) {
   const TemporaryFolder folder;
-  Options options = small_options(folder / "s");
+  Options options = small_options(folder.path("s"));
   options.days = 1;
   run(options, small_schema(), 1);
   const auto before = read_manifests(options.store);
@@ -334,7 +334,7 @@ TEST(MarketplaceErrors, AStoreOfAnotherWorld) {
                 "has \"seed = 1\", this "
                 "run \"seed = 9\"");
   EXPECT_EQ(read_manifests(options.store), before);
-  options = small_options(folder / "foreign");
+  options = small_options(folder.path("foreign"));
   logstore::create_or_check_store(options.store, small_schema());
   logstore::publish_items(options.store, {}, json::Value::object());
   EXPECT_EQ(error_of(options, small_schema()),

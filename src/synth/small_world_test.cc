@@ -139,7 +139,7 @@ TEST(SmallWorld, IsWrittenWholeAndInStoreOrder) {
   const TemporaryFolder folder;
   for (uint64_t seed : {1, 2, 3, 4}) {
     SCOPED_TRACE(seed);
-    const std::string store = folder / std::to_string(seed);
+    const std::string store = folder.path(std::to_string(seed));
     const SmallWorld world = draw_small_world(seed);
     write_small_world(world, store, 3);  // many small row groups
     const ReadLogs logs = [&] {
@@ -173,11 +173,11 @@ TEST(SmallWorld, IsWrittenWholeAndInStoreOrder) {
 
 TEST(SmallWorld, TheSameSeedIsTheSameWorld) {
   const TemporaryFolder folder;
-  make_small_world(folder / "a", 7);
-  make_small_world(folder / "b", 7);
-  make_small_world(folder / "c", 8);
-  EXPECT_EQ(read_manifests(folder / "a"), read_manifests(folder / "b"));
-  EXPECT_NE(read_manifests(folder / "a"), read_manifests(folder / "c"));
+  make_small_world(folder.path("a"), 7);
+  make_small_world(folder.path("b"), 7);
+  make_small_world(folder.path("c"), 8);
+  EXPECT_EQ(read_manifests(folder.path("a")), read_manifests(folder.path("b")));
+  EXPECT_NE(read_manifests(folder.path("a")), read_manifests(folder.path("c")));
 }
 
 }  // namespace

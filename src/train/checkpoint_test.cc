@@ -6,20 +6,16 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 
+#include "base/temporary_folder_test.h"
 #include "json/json.h"
 
 namespace uniscale::train {
 namespace {
 
-namespace fs = std::filesystem;
-
 TEST(Checkpoint, SurvivesKillsWhileItIsWritten) {
-  std::string root = (fs::temp_directory_path() / "uniscale_checkpoint_XXXXXX").string();
-  ASSERT_NE(::mkdtemp(root.data()), nullptr);
-  const std::string output = root + "/kills";
+  const base::TemporaryFolder folder;
+  const std::string output = folder.path("kills");
   const pid_t first = ::fork();
   const auto write_for_ever = [&](int64_t from) {
     for (int64_t step = from;; ++step) {
@@ -56,7 +52,6 @@ TEST(Checkpoint, SurvivesKillsWhileItIsWritten) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_TRUE(newest_checkpoint(output).has_value());
-  fs::remove_all(root);
 }
 
 }  // namespace

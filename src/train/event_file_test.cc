@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/temporary_folder_test.h"
 
 namespace uniscale::train {
 namespace {
@@ -45,13 +45,12 @@ std::vector<std::string> records_of(const std::string& path) {
 }
 
 TEST(EventFile, RecordsAreReadable) {
-  std::string folder = (std::filesystem::temp_directory_path() / "uniscale_events_XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const base::TemporaryFolder folder;
   {
-    EventFile file(folder, 20, 1.5);
+    EventFile file(folder.path(), 20, 1.5);
     file.scalars(300, 2.5, {{"auc", 0.75}, {"loss", 0.5}});
   }
-  const auto records = records_of(folder + "/events.out.tfevents.000000000020");
+  const auto records = records_of(folder.path("events.out.tfevents.000000000020"));
   ASSERT_EQ(records.size(), 2U);
   // wall_time double field 1, step varint field 2, file_version string field 3.
   double wall_time = 1.5;
@@ -66,7 +65,6 @@ TEST(EventFile, RecordsAreReadable) {
            std::string(reinterpret_cast<const char*>(&number), 4);
   };
   EXPECT_EQ(records[1], expected + value("auc", 0.75F) + value("loss", 0.5F));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(EventFile, CannotBeWritten) { EXPECT_THROW(EventFile("/proc/nowhere", 0, 0), base::IoError); }

@@ -4,9 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "base/files.h"
+#include "base/temporary_folder_test.h"
 #include "json/json.h"
 #include "train/checkpoint.h"
 
@@ -24,8 +23,7 @@ feature::RequestBatch batch_of(int32_t domain, std::vector<uint8_t> labels) {
 }
 
 TEST(MetricsLog, SaysPerDomainWhatTheWindowHeld) {
-  std::string folder = (std::filesystem::temp_directory_path() / "uniscale_log_XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const base::TemporaryFolder folder;
   const std::vector<std::string> domains = {"search", "feed", "shop"};
   const auto write = [&](const std::string& output, bool cut) {
     base::make_directories(output);
@@ -50,7 +48,7 @@ TEST(MetricsLog, SaysPerDomainWhatTheWindowHeld) {
                [](const std::string&) {});
     return base::read_file(output + "/metrics.jsonl");
   };
-  const std::string line = write(folder + "/a", false);
+  const std::string line = write(folder.path("a"), false);
   const json::Value value = json::parse(line, "line");
   EXPECT_EQ(json::double_member(value, "loss", "line"), 1.0);
   EXPECT_EQ(json::double_member(value, "gradient_norm", "line"), 3.0);
@@ -65,8 +63,7 @@ TEST(MetricsLog, SaysPerDomainWhatTheWindowHeld) {
     for (const auto& [key, number] : values.items())
       EXPECT_NEAR(value["domains"][domain][key].get<double>(), number.get<double>(), 1e-12) << domain << key;
   }
-  EXPECT_EQ(write(folder + "/b", true), line);
-  std::filesystem::remove_all(folder);
+  EXPECT_EQ(write(folder.path("b"), true), line);
 }
 
 }  // namespace

@@ -7,11 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <limits>
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/temporary_folder_test.h"
 #include "bundle/safetensors.h"
 #include "json/json.h"
 #include "model/planted_test.h"
@@ -90,18 +90,17 @@ TEST(NonFinite, NamesTheGradient) {
 }
 
 TEST(NonFinite, DumpHoldsTheWholeBatch) {
-  std::string folder = (std::filesystem::temp_directory_path() / "uniscale_dump_XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const base::TemporaryFolder folder;
   Case c;
   const auto slot = static_cast<size_t>(planted::named(c.spec, "price").slot);
   c.batch.floats[slot].values[6] = kNan;
-  const std::string path = dump_batch(folder, c.batch, c.spec, 17, "the loss is not finite");
+  const std::string path = dump_batch(folder.path(), c.batch, c.spec, 17, "the loss is not finite");
   const json::Value value = json::parse_file(path);
   EXPECT_EQ(json::int_member(value, "step", path), 17);
   EXPECT_EQ(json::string_member(value, "what", path), "the loss is not finite");
   EXPECT_EQ(json::member(value, "request_keys", path).size(), 5U);
   EXPECT_EQ(json::member(value, "features", path)[0]["largest"].get<double>(), 1e300);
-  const bundle::SafetensorsFile file(folder + "/non_finite_batch.safetensors");
+  const bundle::SafetensorsFile file(folder.path("non_finite_batch.safetensors"));
   EXPECT_TRUE(std::isnan(file.require("floats.price", bundle::DType::F32, {10, 2}).f32()[6]));
   const auto item = file.require("ids.item", bundle::DType::I32, {10}).bytes;
   EXPECT_EQ(std::memcmp(item.data(),
@@ -111,7 +110,6 @@ TEST(NonFinite, DumpHoldsTheWholeBatch) {
   for (const char* name : {"offsets.clicks", "ids.title", "candidate_offsets", "domain", "label.click",
                            "weight.purchase", "request_key"})
     EXPECT_NE(file.find(name), nullptr) << name;
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

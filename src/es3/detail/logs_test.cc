@@ -133,23 +133,6 @@ void write_entities(const PlainLogs& logs, const schema::LogSchema& schema, cons
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  // In memory where there is such a place: these tests publish thousands of small files, and each is synced.
-  std::error_code ignored;
-  const bool has_memory_folder =
-      std::filesystem::is_directory("/dev/shm", ignored) && ::access("/dev/shm", W_OK) == 0;
-  const std::filesystem::path parent =
-      has_memory_folder ? "/dev/shm" : std::filesystem::temp_directory_path();
-  std::string pattern = (parent / "es3_test_XXXXXX").string();
-  US_CHECK(::mkdtemp(pattern.data()) != nullptr, "no temporary folder");
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 PlainLogs plain_logs(const synth::SmallWorld& world) {
   PlainLogs logs;
   for (const synth::SmallRequest& row : world.requests) {

@@ -1,27 +1,18 @@
-// For the tests of this room: folders that vanish, small worlds as plain rows, plain rows as a log store,
+// For the tests of this room: small worlds as plain rows, plain rows as a log store,
 // builds in one call.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "base/temporary_folder_test.h"
 #include "es3/build.h"
 #include "es3/plain_rows.h"
 #include "synth/small_world.h"
 
 namespace uniscale::es3 {
 
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using base::TemporaryFolder;
 
 PlainLogs plain_logs(const synth::SmallWorld& world);
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/temporary_folder_test.h"
 #include "logstore/logstore.h"
 #include "synth/marketplace.h"
 #include "table/parquet.h"
@@ -172,23 +173,6 @@ inline std::map<std::string, std::string> read_manifests(const std::string& stor
   return out;
 }
 
-// An empty folder of this process, removed with it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "us-synth-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using base::TemporaryFolder;
 
 }  // namespace uniscale::synth
