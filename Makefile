@@ -27,7 +27,7 @@ build: setup $(BUILD)/build.ninja
 # The two binaries alone: no tests, no benches.
 demo: setup $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS) --target uniscale uniscale-server
-	tools/demo.sh $(BUILD)
+	VENV=$(VENV) tools/demo.sh $(BUILD)
 
 test: build
 	$(MAKE) --no-print-directory lint

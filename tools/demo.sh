@@ -25,18 +25,15 @@ rm -rf "$out/train"
 "$us" train --config $config "${flags[@]}"
 step "4/5 eval: the day after, search requests, exposed candidates, native labels"
 "$us" eval --config $config "${flags[@]}" --model "$out/models/main" --json "$out/eval.json"
-step "5/5 serve: load the bundle, replay its golden requests, rank one request"
+step "5/5 serve: load the bundle, replay its golden requests, rank one search of the last day anew"
+rm -f "$out/ports"
 "$us" serve --repository "$out/models" --port 0 --metrics-port 0 --set serve.grpc_port=0 --port-file "$out/ports" 2> "$out/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do [ -s "$out/ports" ] && break; sleep 0.1; done
 [ -s "$out/ports" ] || { echo "demo: the server did not start:"; cat "$out/server.log"; exit 1; }
 port=$(head -1 "$out/ports")
-curl -sS --fail-with-body "http://127.0.0.1:$port/v1/rank/main" -H 'Content-Type: application/json' -d '{
-  "request_id": "demo-1", "user": {"id": "u1"}, "query": {"text": "wool coat"},
-  "context": {"domain": "search", "ts_ms": 1772500000000},
-  "items": {"ids": ["i1", "i2", "i3", "never-seen"]}, "return": ["scores", "order", "heads"]}'
-echo
+"${VENV:-.venv}/bin/python" tools/rank_stored.py "$out/store" --url "http://127.0.0.1:$port"
 kill -TERM $server
 wait $server
 trap - EXIT

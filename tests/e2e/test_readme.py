@@ -120,8 +120,8 @@ class Runner:
             raise AssertionError(f"make demo does not run tools/demo.sh:\n{listing}")
         flags = [flag for setting in SMALL for flag in ("--set", setting)]
         out = self.execute(["tools/demo.sh", str(BUILD), str(self.folder / "demo"), *flags], cwd=ROOT)
-        if '"order"' not in out or "gauc@impr" not in out:
-            raise AssertionError(f"make demo: expected an evaluation and a ranked request:\n{out[-1500:]}")
+        if "gauc@impr" not in out or "candidates, 0 of them unknown to the bundle" not in out:
+            raise AssertionError(f"make demo: expected an evaluation and a stored search ranked anew:\n{out[-1500:]}")
 
     def serve(self, words):
         ports = self.folder / "ports"
