@@ -47,8 +47,10 @@ const config::ArraySection<SourceOptions>& source_section() {
           .field("table", &SourceOptions::table, "what a row is; format ubi holds both kinds",
                  {.choices = {"requests", "candidates", "events", "items", "users"}, .source = "es3.md §0"})
           .field("format", &SourceOptions::format,
-                 "how it is written; .gz and .zst are opened for all but parquet",
-                 {.choices = {"parquet", "csv", "tsv", "ndjson", "ubi"}})
+                 "how it is written; auto: as the name ends, .parquet, .csv, .tsv, .ndjson, .jsonl or .json; "
+                 ".gz and "
+                 ".zst are opened for all but parquet",
+                 {.choices = {"auto", "parquet", "csv", "tsv", "ndjson", "ubi"}})
           .field("path", &SourceOptions::path, "a file, or a folder read recursively in order of its paths",
                  {.required = true})
           .field("columns", &SourceOptions::columns, "our column = \"their column\", where the names differ")

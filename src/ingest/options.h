@@ -31,7 +31,7 @@ const config::Section<Options>& section();
 struct SourceOptions {
   std::string name;
   std::string table = "requests";
-  std::string format = "parquet";
+  std::string format = "auto";
   std::string path;
   config::StringMap columns;  // our name → their name
   config::StringMap actions;  // their action → ours

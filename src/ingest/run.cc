@@ -70,6 +70,7 @@ struct EventKey {
 struct InputFile {
   size_t source = 0;
   std::string path;
+  std::string format;  // never "auto"
   config::StringMap constants;
   std::string quarantine;
   std::string hash;
@@ -91,6 +92,31 @@ config::StringMap hive_constants(const std::string& path, const std::string& roo
   }
 }
 
+// The format of a file: the source's, or with "auto" what the file's name says.
+std::string format_of(const std::string& path, const SourceOptions& source) {
+  if (source.format != "auto") return source.format;
+  std::string_view name = path;
+  bool is_packed = false;
+  for (const std::string_view packed : {".gz", ".zst"}) {
+    if (is_packed || !name.ends_with(packed)) continue;
+    name.remove_suffix(packed.size());
+    is_packed = true;
+  }
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kBySuffix = {
+      {{".parquet", "parquet"},
+       {".csv", "csv"},
+       {".tsv", "tsv"},
+       {".ndjson", "ndjson"},
+       {".jsonl", "ndjson"},
+       {".json", "ndjson"}}};
+  for (const auto& [suffix, format] : kBySuffix)
+    if (name.ends_with(suffix) && !(is_packed && format == "parquet")) return std::string(format);
+  throw base::UserError(fmt::format(
+      "source \"{}\": {}: expected a name that ends in .parquet, or in .csv, .tsv, .ndjson, .jsonl "
+      "or .json with or without .gz or .zst; for other names set the source's format",
+      source.name, path));
+}
+
 std::vector<InputFile> list_inputs(const std::vector<SourceOptions>& sources, const SpillFolder& folder) {
   const std::string quarantine = folder.make("quarantine");
   std::vector<InputFile> out;
@@ -105,6 +131,7 @@ std::vector<InputFile> list_inputs(const std::vector<SourceOptions>& sources, co
     for (const std::string& file : files) {
       out.push_back({.source = s,
                      .path = file,
+                     .format = format_of(file, sources[s]),
                      .constants = hive_constants(file, path),
                      .quarantine = fmt::format("{}/{}", quarantine, out.size()),
                      .hash = {}});
@@ -230,7 +257,7 @@ class Run {
                                   std::string_view raw) { reject(row, "", reason, message, raw); },
                        .repaired = bump(repaired)};
     try {
-      if (source.format == "ubi") {
+      if (file.format == "ubi") {
         read_ubi(
             file.path, source, schema_, options_, visitor,
             [&](RecordKind kind, std::string_view key, std::string_view bytes) {
@@ -252,11 +279,10 @@ class Run {
             reject(row.number, rejection.column, rejection.reason, rejection.message, row.raw);
           }
         };
-        if (source.format == "parquet") read_parquet(file.path, layout, file.constants, options_, visitor);
-        if (source.format == "csv") read_delimited(file.path, ',', layout, file.constants, options_, visitor);
-        if (source.format == "tsv")
-          read_delimited(file.path, '\t', layout, file.constants, options_, visitor);
-        if (source.format == "ndjson") read_ndjson(file.path, layout, file.constants, options_, visitor);
+        if (file.format == "parquet") read_parquet(file.path, layout, file.constants, options_, visitor);
+        if (file.format == "csv") read_delimited(file.path, ',', layout, file.constants, options_, visitor);
+        if (file.format == "tsv") read_delimited(file.path, '\t', layout, file.constants, options_, visitor);
+        if (file.format == "ndjson") read_ndjson(file.path, layout, file.constants, options_, visitor);
       }
     } catch (const base::UserError& error) {
       if (!whole) throw;

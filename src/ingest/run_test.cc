@@ -74,6 +74,28 @@ TEST_F(IngestRun, ReadsTheUbiSample) {
   EXPECT_GT(report.num_events, 500);
 }
 
+TEST_F(IngestRun, TakesTheFormatFromTheNameUnlessToldOtherwise) {
+  const std::string csv = "event_id,domain,action,item_id,ts_ms\ne1,search,click,a,1772355600000\n";
+  put("raw/e.csv", csv);
+  put("raw/more.jsonl",
+      R"({"event_id":"e2","domain":"search","action":"click","item_id":"a","ts_ms":1772355600000})");
+  sources_ = {{.name = "e", .table = "events", .path = folder_ + "/raw"}};
+  EXPECT_EQ(run().num_events, 2);
+
+  sources_[0].path = put("e.txt", csv);
+  try {
+    run();
+    FAIL() << "a name that says nothing passed";
+  } catch (const base::UserError& error) {
+    EXPECT_NE(std::string(error.what())
+                  .find("source \"e\": " + folder_ + "/e.txt: expected a name that ends in .parquet"),
+              std::string::npos)
+        << error.what();
+  }
+  sources_[0].format = "csv";
+  EXPECT_EQ(run().num_events, 1);
+}
+
 TEST_F(IngestRun, NeverShiftsSecondsIntoJanuary1970) {
   put("e.csv", "event_id,domain,action,item_id,ts_ms\ne1,search,click,a,1772355600\n");
   sources_ = {{.name = "e", .table = "events", .format = "csv", .path = folder_ + "/e.csv"}};
@@ -128,12 +150,18 @@ TEST_F(IngestRun, ImpressionsAloneSayWhatWasShownOfAUbiQuery) {
       "\n"
       R"({"_source":{"action_name":"product_purchase","query_id":"q","client_id":"c","timestamp":"1772355602000","event_attributes":{"object":{"object_id":"b"}}}})"
       "\n"
-      R"({"query_id":"q2","client_id":"c","user_query":"y","timestamp":1772355600000,"query_response_hit_ids":["a","b"]})"
+      R"({"query_id":"q2","client_id":"c","user_query":"y","timestamp":1772355600000,"query_response_objects_ids":["a","b"]})"
+      "\n"
+      R"({"query_id":"q3","client_id":"c","user_query":"z","timestamp":1772355600000,"query_response_hit_ids":[]})"
+      "\n"
+      R"({"query_id":"q4","client_id":"c","user_query":"z","timestamp":1772355600000,"hits":["a","b"]})"
       "\n");
   sources_ = {{.name = "u", .table = "requests", .format = "ubi", .path = folder_ + "/u.ndjson"}};
   const Report report = run();
   EXPECT_EQ(report.num_rejected(), 0) << report.to_text();
-  EXPECT_EQ(report.num_requests, 2);
+  EXPECT_EQ(report.repaired, (std::map<std::string, int64_t>{{"time_without_zone_as_utc", 1},   // q
+                                                             {"ubi_query_without_hits", 1}}));  // q4
+  EXPECT_EQ(report.num_requests, 4);
   EXPECT_EQ(report.num_events, 1);
   const logstore::LogStore store(options_.store);
   int seen = 0;
@@ -141,7 +169,7 @@ TEST_F(IngestRun, ImpressionsAloneSayWhatWasShownOfAUbiQuery) {
     const auto path = store.requests_file(*base::parse_day("2026-03-01"), bucket);
     if (!path) continue;
     const table::Table rows = table::ParquetReader(*path).read_row_group(0);
-    ASSERT_EQ(rows.num_rows(), 2);  // one client, one bucket
+    ASSERT_EQ(rows.num_rows(), 4);  // one client, one bucket
     const table::Column& items = rows.find("candidates")->child(0);
     const table::Column& position = *items.find_child("position");
     EXPECT_EQ(rows.find("request_id")->string(0), "q");

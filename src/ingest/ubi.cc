@@ -60,6 +60,7 @@ class UbiFile {
             },
             repaired),
         events_(events_layout_, source_, emit, repaired),
+        repaired_(repaired),
         skipped_(skipped) {}
 
   void document(const JsonValue& doc, std::string_view index, const std::string& id, RawRow& base) {
@@ -93,8 +94,13 @@ class UbiFile {
       const std::string path = "query_attributes." + requests_layout_.declared[i].name;
       row.cells[requests_layout_.num_fixed() + i] = first_of(doc, {path.c_str()});
     }
-    const JsonValue* hits = json_at(doc, "query_response_hit_ids");
-    if (hits == nullptr) hits = json_at(doc, "query_response_object_ids");
+    // What the plugin writes, what the specification says, and what the first pages of its users said.
+    const JsonValue* hits = nullptr;
+    for (const char* name :
+         {"query_response_hit_ids", "query_response_object_ids", "query_response_objects_ids"})
+      if (hits == nullptr) hits = json_at(doc, name);
+    // A search that found nothing says [] or null: no list at all is more often a name that we do not know.
+    if (hits == nullptr) repaired_("ubi_query_without_hits");
     row.list_state = ListState::Absent;
     row.list_size = 0;
     row.list_cells.clear();
@@ -170,7 +176,7 @@ class UbiFile {
   SourceOptions source_;
   Layout requests_layout_, candidates_layout_, events_layout_;
   Converter requests_, candidates_, events_;
-  Count skipped_;
+  Count repaired_, skipped_;
 };
 
 }  // namespace
