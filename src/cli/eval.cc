@@ -55,7 +55,7 @@ void add_eval(CLI::App& app) {
       ->needs(scores);
   command
       ->add_option("--model", flags->model,
-                   "Bundle: a version directory, or a model's folder in a repository")
+                   "Bundle (a version directory, or a model's folder in a repository) or a checkpoint folder")
       ->excludes(scores);
   command
       ->add_flag("--breakdown", flags->breakdown,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "bundle/bundle.h"
@@ -9,6 +11,7 @@
 #include "cli/truth.h"
 #include "runtime/ranker.h"
 #include "train/evaluate.h"
+#include "train/trainer.h"
 
 namespace uniscale::cli {
 namespace {
@@ -16,35 +19,65 @@ namespace {
 // A version directory, or a model's folder with CURRENT.
 std::string bundle_folder(const std::string& path) {
   if (base::file_exists(path + "/manifest.json")) return path;
-  US_REQUIRE(base::file_exists(path + "/CURRENT"),
-             fmt::format("{}: neither a bundle (manifest.json) nor a model (CURRENT)", path));
+  US_REQUIRE(
+      base::file_exists(path + "/CURRENT"),
+      fmt::format("{}: neither a bundle (manifest.json), a model (CURRENT) nor a checkpoint (state.json)",
+                  path));
   std::string version = base::read_file(path + "/CURRENT", 64);
   while (!version.empty() && version.back() == '\n') version.pop_back();
   US_REQUIRE(base::is_plain_name(version), path + "/CURRENT: not a version");
   return path + "/" + version;
 }
 
+// What scores: a bundle by the runtime, or a checkpoint by torch, as any architecture can be.
+struct ScoredModel {
+  std::string name;
+  const feature::FeatureSpec* spec = nullptr;
+  std::vector<std::string> heads;
+  train::Scorer scorer;
+};
+
+ScoredModel open_bundle(const std::string& path) {
+  const bundle::Bundle bundle = bundle::Bundle::open(bundle_folder(path));
+  const std::shared_ptr<const runtime::Ranker> ranker = runtime::load_ranker(bundle);
+  return {.name = fmt::format("{} {}", bundle.manifest().model, bundle.manifest().version),
+          .spec = &ranker->spec(),
+          .heads = ranker->heads(),
+          .scorer = [ranker, workspace = std::make_shared<runtime::Workspace>(),
+                     scores = std::make_shared<runtime::Scores>()](const feature::RequestBatch& batch) {
+            ranker->score(batch, *workspace, *scores);
+            return scores->heads;
+          }};
+}
+
+ScoredModel open_checkpoint(const std::string& folder, const model::Options& options) {
+  const auto trained = std::make_shared<train::TrainedModel>(train::load_checkpoint(folder, options));
+  return {.name = fmt::format("{}, step {}", options.architecture, trained->step),
+          .spec = trained->spec.get(),
+          .heads = options.tasks,
+          .scorer = [trained, scorer = train::torch_scorer(*trained)](const feature::RequestBatch& batch) {
+            return scorer(batch);
+          }};
+}
+
 class ModelEvaluation {
  public:
   ModelEvaluation(const EvalFlags& flags, const eval::Options& options, json::Value& all)
-      : flags_(flags),
-        options_(options),
-        all_(all),
-        bundle_(bundle::Bundle::open(bundle_folder(flags.model))),
-        ranker_(runtime::load_ranker(bundle_)) {
+      : flags_(flags), options_(options), all_(all) {
     const RunConfig config = load_run_config(flags.common);
+    model_ = base::file_exists(flags.model + "/state.json") ? open_checkpoint(flags.model, config.model)
+                                                            : open_bundle(flags.model);
     samples_ = config.dataset;
     samples_.from = !flags.from.empty() ? flags.from : config.train.eval_from;
     samples_.to =
         !flags.to.empty() ? flags.to : (!config.train.eval_to.empty() ? config.train.eval_to : samples_.from);
     US_REQUIRE(!samples_.from.empty(),
                "which days? expected --from (and --to), or train.eval_from in the configuration");
-    name_ = fmt::format("{} {}, {} … {}", bundle_.manifest().model, bundle_.manifest().version, samples_.from,
-                        samples_.to);
+    name_ = fmt::format("{}, {} … {}", model_.name, samples_.from, samples_.to);
   }
 
   void evaluation_set() {
-    const auto rows = score(train::evaluation_set(samples_, ranker_->spec().search_domain()));
+    const auto rows = score(train::evaluation_set(samples_, model_.spec->search_domain()));
     for (size_t t = 0; t < rows.tasks.size(); ++t) {
       const eval::Input input = input_of(rows, t);
       const std::string what = "search domain, exposed, native labels";
@@ -66,14 +99,14 @@ class ModelEvaluation {
   void whole_sample_set() {
     dataset::Options samples = samples_;
     samples.order = "time";
-    samples.domains = ranker_->spec().domains();
+    samples.domains = model_.spec->domains();
     samples.origins = {};
     samples.label_sources = {};
     const auto rows = score(samples);
     for (size_t t = 0; t < rows.tasks.size(); ++t) {
       eval::Input input = input_of(rows, t);
       for (const int32_t domain : rows.domain)
-        input.domains.push_back(ranker_->spec().domains()[static_cast<size_t>(domain)]);
+        input.domains.push_back(model_.spec->domains()[static_cast<size_t>(domain)]);
       for (const schema::Origin origin : rows.origin)
         input.origins.emplace_back(schema::kOriginNames[static_cast<size_t>(origin)]);
       const std::string title = fmt::format(
@@ -86,13 +119,13 @@ class ModelEvaluation {
   void truth() {
     dataset::Options samples = samples_;
     samples.order = "time";
-    samples.domains = {ranker_->spec().search_domain()};
+    samples.domains = {model_.spec->search_domain()};
     samples.origins = {"exposed", "unexposed"};
     samples.label_sources = {"native"};
     samples.item_keys = true;
     const auto rows = score(samples);
     const Truth truth = read_truth(flags_.truth, *base::parse_day(samples.from), *base::parse_day(samples.to),
-                                   ranker_->spec().search_domain(), rows.request_key, rows.item_key);
+                                   model_.spec->search_domain(), rows.request_key, rows.item_key);
     for (size_t t = 0; t < rows.tasks.size(); ++t) {
       const std::vector<double>* probabilities = truth.of_task(rows.tasks[t]);
       if (probabilities == nullptr) continue;
@@ -107,11 +140,7 @@ class ModelEvaluation {
 
  private:
   train::ScoredRows score(const dataset::Options& samples) {
-    auto rows = train::score_samples(samples, ranker_->spec(), ranker_->heads(),
-                                     [&](const feature::RequestBatch& batch) {
-                                       ranker_->score(batch, workspace_, scores_);
-                                       return scores_.heads;
-                                     });
+    auto rows = train::score_samples(samples, *model_.spec, model_.heads, model_.scorer);
     // The sample reader gives a request without a user its own key.
     for (size_t i = 0; i < rows.user_key.size(); ++i) {
       if (rows.user_key[i] == rows.request_key[i]) rows.user_key[i] = eval::kNoUser;
@@ -132,10 +161,7 @@ class ModelEvaluation {
   const EvalFlags& flags_;
   const eval::Options& options_;
   json::Value& all_;
-  bundle::Bundle bundle_;
-  std::shared_ptr<const runtime::Ranker> ranker_;
-  runtime::Workspace workspace_;
-  runtime::Scores scores_;
+  ScoredModel model_;
   dataset::Options samples_;
   std::string name_;
 };

@@ -240,10 +240,7 @@ const config::Section<Options>& section() {
                  "wukong: rows of a linear compression block; 0: the preset's", width)
           .field("fmb_rank", &Options::fmb_rank,
                  "wukong: columns k of the projected interactions; 0: the preset's", width)
-          .field("fmb_hidden", &Options::fmb_hidden, "wukong: hidden widths of a block's MLP", widths)
-          .field("moe_experts", &Options::moe_experts,
-                 "rankmixer: experts of a token's FFN with ReLU routing; 0: a dense FFN",
-                 {.min = 0, .max = 256});
+          .field("fmb_hidden", &Options::fmb_hidden, "wukong: hidden widths of a block's MLP", widths);
   return s;
 }
 

@@ -51,8 +51,6 @@ struct Options {
   // wukong
   int64_t fmb_rows = 0, lcb_rows = 0, fmb_rank = 0;
   std::vector<int64_t> fmb_hidden;
-  // rankmixer
-  int64_t moe_experts = 0;  // 0: dense
 };
 const config::Section<Options>& section();
 

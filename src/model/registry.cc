@@ -6,9 +6,14 @@
 #include <memory>
 
 #include "base/error.h"
+#include "model/dcnv2.h"
 #include "model/dlrm_mlp.h"
 #include "model/hhsft.h"
+#include "model/hiformer.h"
 #include "model/model.h"
+#include "model/onetrans.h"
+#include "model/rankmixer.h"
+#include "model/wukong.h"
 
 namespace uniscale::model {
 namespace {
@@ -24,7 +29,8 @@ std::unique_ptr<Model> make(const Options& options, const feature::FeatureSpec& 
 }
 
 constexpr Architecture kArchitectures[] = {
-    {"dlrm_mlp", make<DlrmMlp>},
+    {"dlrm_mlp", make<DlrmMlp>},    {"dcnv2", make<Dcnv2>},       {"wukong", make<Wukong>},
+    {"rankmixer", make<RankMixer>}, {"hiformer", make<Hiformer>}, {"onetrans", make<OneTrans>},
     {"hhsft", make<Hhsft>},
 };
 

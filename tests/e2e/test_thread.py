@@ -21,6 +21,15 @@ class WholeThread(FolderTest):
         results = json.loads((self.folder / "eval.json").read_text())
         click = next(value for key, value in results.items() if key.startswith("click"))
         self.assertGreater(click["metrics"]["auc"]["value"], 0.55)
+        # The checkpoint, scored by torch, is the bundle, scored without.
+        checkpoint = sorted((thread.output / "checkpoints").glob("step-*"))[-1]
+        thread.run("eval", "--model", checkpoint, "--json", self.folder / "checkpoint.json")
+        by_torch = json.loads((self.folder / "checkpoint.json").read_text())
+        same = next(value for key, value in by_torch.items() if key.startswith("click of dlrm_mlp, step"))
+        self.assertEqual(same["rows"], click["rows"])
+        self.assertAlmostEqual(same["metrics"]["auc"]["value"], click["metrics"]["auc"]["value"], places=4)
+        _, stderr = thread.run("eval", "--model", self.folder, expect=2)
+        self.assertIn("neither a bundle (manifest.json), a model (CURRENT) nor a checkpoint (state.json)", stderr)
         lines = [json.loads(line) for line in (thread.output / "metrics.jsonl").read_text().splitlines()]
         self.assertLess(lines[-1]["loss"], lines[0]["loss"])
 

@@ -74,6 +74,8 @@ std::vector<Variant> variants() {
       {"hiformer", "one_layer", [](Options& o) { o.num_layers = 1; }},
       {"onetrans", "tiny", [](Options&) {}},
       {"onetrans", "no_mask", [](Options& o) { o.mask = "none"; }},
+      // Short histories meet the pyramid in the last layers, which keep 3, 1 and no event tokens.
+      {"onetrans", "pyramid", [](Options& o) { o.num_layers = 24; }},
   };
 }
 

@@ -13,8 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from models.baselines import TWINS  # noqa: E402
 from models.case import Case  # noqa: E402
 from models.hhsft import hhsft  # noqa: E402
+from models.onetrans import onetrans  # noqa: E402
 
-TWINS = {**TWINS, "hhsft": hhsft}
+TWINS = {**TWINS, "hhsft": hhsft, "onetrans": onetrans}
 
 # Both sides compute in double; the order of sums is all that differs.
 LOGIT_TOLERANCE, GRADIENT_TOLERANCE = 1e-9, 1e-8
