@@ -150,6 +150,7 @@ void Publisher::publish(json::Value body) {
   manifest["body"] = std::move(body);
   base::make_directories(impl_->store + "/manifests");
   base::write_file_atomically(manifest_path(impl_->store, impl_->part), json::dump(manifest) + "\n");
+  for (const char* folder : {"/manifests", "/reports"}) base::remove_leftovers(impl_->store + folder);
   // What the new manifest does not list no longer exists for anybody. A folder belongs to one part.
   std::set<std::string> kept, own_folders;
   for (const PublishedFile& file : impl_->files) kept.insert(impl_->store + "/" + file.path);

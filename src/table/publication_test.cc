@@ -116,6 +116,16 @@ TEST_F(Store, TheCacheFollowsEverySwap) {
   EXPECT_EQ(cache.read("p"), nullptr);
 }
 
+TEST_F(Store, APublisherSweepsWhatKilledOnesLeftBesideManifests) {
+  publish("p", {"a"}, "one");
+  const std::string dead = store_ + "/manifests/.p.json.2147483647.tmp";  // no process has so high a number
+  const std::string alive = store_ + "/manifests/.q.json.1.tmp";
+  for (const std::string& path : {dead, alive}) put(path, "half");
+  publish("p", {"a"}, "two");
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_TRUE(fs::exists(alive));
+}
+
 TEST_F(Store, APublisherThatGivesUpChangesNothing) {
   publish("p", {"a"}, "old");
   {
