@@ -11,7 +11,7 @@
 namespace uniscale::serve {
 namespace {
 
-// Throws UserError on the first score that differs by more than the manifest's tolerance.
+// Throws UserError on the first score that differs by more than golden_tolerance.
 void replay_golden(const ServedModel& model, const std::string& path) {
   std::ifstream in(path);
   runtime::Workspace workspace;
@@ -35,12 +35,13 @@ void replay_golden(const ServedModel& model, const std::string& path) {
                  fmt::format("{}: expected {} scores", where, scores.heads[h].size()));
       for (size_t c = 0; c < want.size(); ++c) {
         US_REQUIRE(want[c].is_number(), where + ": expected numbers");
-        const double difference = std::abs(want[c].get<double>() - static_cast<double>(scores.heads[h][c]));
+        const double want_prob = want[c].get<double>();
+        const double tolerance =
+            golden_tolerance(model.manifest, model.ranker->precision(), want_prob, static_cast<int>(h) + 1);
         US_REQUIRE(
-            difference <= model.manifest.golden_tolerance,
-            fmt::format("{}: {} of candidate {}: expected {}, got {}: more than the tolerance {} apart",
-                        where, model.ranker->heads()[h], c, want[c].get<double>(), scores.heads[h][c],
-                        model.manifest.golden_tolerance));
+            std::abs(want_prob - static_cast<double>(scores.heads[h][c])) <= tolerance,
+            fmt::format("{}: {} of candidate {}: expected {}, got {}: more than the tolerance {:.3g} apart",
+                        where, model.ranker->heads()[h], c, want_prob, scores.heads[h][c], tolerance));
       }
     }
   }
@@ -49,7 +50,15 @@ void replay_golden(const ServedModel& model, const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name) {
+double golden_tolerance(const bundle::Manifest& manifest, runtime::Precision precision, double prob,
+                        int num_factors) {
+  if (precision == runtime::Precision::Fp32) return manifest.golden_tolerance;
+  // p = Π σ(logit) over the head and those before it; d ln σ(x) / dx = 1 − σ ≤ 1.
+  return manifest.golden_tolerance + prob * std::expm1(num_factors * runtime::kBf16LogitBound);
+}
+
+std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name,
+                                              runtime::Precision precision) {
   const bundle::Bundle bundle = bundle::Bundle::open(directory);
   auto model = std::make_shared<ServedModel>();
   model->name = name;
@@ -57,7 +66,7 @@ std::shared_ptr<const ServedModel> load_model(const std::string& directory, cons
   model->version = bundle.manifest().version;
   US_REQUIRE(model->manifest.model == name,
              fmt::format("{}: the manifest is of model \"{}\"", directory, model->manifest.model));
-  model->ranker = runtime::load_ranker(bundle);
+  model->ranker = runtime::load_ranker(bundle, {.precision = precision});
   model->sequences = runtime::sequences_from_json(
       json::member(model->manifest.architecture_options, "sequences", directory), directory);
   if (const auto path = bundle.file("items.table")) model->items = bundle::EntityTable::open(*path);
@@ -74,13 +83,10 @@ std::shared_ptr<const ServedModel> load_model(const std::string& directory, cons
 
 void ModelSet::load(const std::string& name, int64_t version) {
   const std::string directory = fmt::format("{}/{}/{}", repository_, name, version);
-  auto model = load_model(directory, name);
+  auto model = load_model(directory, name, precision_);
   US_REQUIRE(model->version == version,
              fmt::format("{}: the manifest is of version {}", directory, model->version));
-  {
-    const std::scoped_lock lock(mutex_);
-    models_[name] = std::move(model);
-  }
+  swap_in(std::move(model));
   refused_.erase(name);
   metrics_.count_load(name, true);
   metrics_.set_model(name, version);
@@ -131,6 +137,11 @@ void ModelSet::refresh() {
                  {"error", base::full_message(error)}});
     }
   }
+}
+
+void ModelSet::swap_in(std::shared_ptr<const ServedModel> model) {
+  const std::scoped_lock lock(mutex_);
+  models_[model->name] = std::move(model);
 }
 
 std::shared_ptr<const ServedModel> ModelSet::find(const std::string& name) const {

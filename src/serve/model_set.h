@@ -29,14 +29,20 @@ struct ServedModel {
   std::vector<double> head_exponents;  // by head: score = Π head^exponent
 };
 
+// What a golden probability may differ by: the manifest's tolerance and, in bf16, what moving each of its
+// `num_factors` logits by kBf16LogitBound makes of `prob` (a later task's probability is a product).
+double golden_tolerance(const bundle::Manifest& manifest, runtime::Precision precision, double prob,
+                        int num_factors);
+
 // Opens a version directory, verifies its hashes and replays its golden requests. Throws UserError saying
 // what is wrong.
-std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name);
+std::shared_ptr<const ServedModel> load_model(const std::string& directory, const std::string& name,
+                                              runtime::Precision precision = runtime::Precision::Fp32);
 
 class ModelSet {
  public:
-  ModelSet(std::string repository, Metrics& metrics)
-      : repository_(std::move(repository)), metrics_(metrics) {}
+  ModelSet(std::string repository, Metrics& metrics, runtime::Precision precision = runtime::Precision::Fp32)
+      : repository_(std::move(repository)), metrics_(metrics), precision_(precision) {}
   // Loads what CURRENT names and is not yet served; a bad version is logged, counted, and not tried again
   // until CURRENT changes.
   void refresh();
@@ -44,6 +50,8 @@ class ModelSet {
   // NotReadyError if there is no such model, UserError saying what is wrong with the package; the old version
   // serves on.
   int64_t load_current(const std::string& name);
+  // Serves `model` instead of the version that serves under its name.
+  void swap_in(std::shared_ptr<const ServedModel> model);
   // Null if there is no such model.
   std::shared_ptr<const ServedModel> find(const std::string& name) const;
   std::vector<std::shared_ptr<const ServedModel>> all() const;
@@ -54,6 +62,7 @@ class ModelSet {
 
   std::string repository_;
   Metrics& metrics_;
+  runtime::Precision precision_;
   std::mutex load_mutex_;  // one load at a time
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const ServedModel>> models_;

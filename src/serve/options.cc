@@ -15,6 +15,9 @@ const config::Section<Options>& section() {
                  "port of /metrics and of admin routes; 0: any free one", {.min = 0, .max = 65535})
           .field("threads", &Options::threads, "scoring threads; 0: all CPUs", {.min = 0, .max = 1024})
           .field("io_threads", &Options::io_threads, "threads that receive and send", {.min = 1, .max = 256})
+          .field("precision", &Options::precision,
+                 "arithmetic of a model's products; bf16 moves a logit by at most 0.02 and is the faster one",
+                 {.choices = {"fp32", "bf16"}, .source = "serving.md §1"})
           .field("max_items", &Options::max_items, "ids in a request at most",
                  {.min = 1, .max = 5000, .source = "serving.md §1"})
           .field("max_in_flight", &Options::max_in_flight,

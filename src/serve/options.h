@@ -17,6 +17,7 @@ struct Options {
   int64_t metrics_port = 8002;  // 0: any free port
   int64_t threads = 0;          // that score; 0: all CPUs
   int64_t io_threads = 1;
+  std::string precision = "fp32";  // of the products: fp32 | bf16
   int64_t max_items = 1000;
   int64_t max_in_flight = 256;
   int64_t max_in_flight_per_client = 0;  // 0: no limit

@@ -87,6 +87,7 @@ HttpReply Service::list_models() const {
     models.push_back({{"name", model->name},
                       {"version", std::to_string(model->version)},
                       {"architecture", model->manifest.architecture},
+                      {"precision", std::string(runtime::precision_name(model->ranker->precision()))},
                       {"heads", model->ranker->heads()}});
   }
   return {.body = json::dump({{"models", std::move(models)}}, -1)};
