@@ -327,19 +327,24 @@ TEST_P(Es3Case, GivesTheExpectedSamples) {
   request.options.samples = folder.path("samples");
   request.sequences = test_case.sequences;
   write_store(test_case.logs, schema, {test_case.days.begin(), test_case.days.end()}, request.options.store);
-  for (const auto& [day, expected] : test_case.samples) {
+  std::set<base::Day> days;
+  for (const auto& [day, expected] : test_case.samples) days.insert(day);
+  for (const auto& [day, expected] : test_case.counts) days.insert(day);
+  for (const base::Day day : days) {
     request.options.dt = base::format_day(day);
     const Twin twin(test_case.logs, schema, request.options);
-    EXPECT_EQ(expected, render(twin.samples(test_case.sequences, day), test_case))
-        << "slow twin, " << base::format_day(day);
     const std::vector<DayReport> reports = build(request);
-    EXPECT_EQ(expected,
-              render(read_samples(request.options.samples, day, schema, test_case.sequences), test_case))
-        << "kernels, " << base::format_day(day);
+    if (const auto samples = test_case.samples.find(day); samples != test_case.samples.end()) {
+      EXPECT_EQ(samples->second, render(twin.samples(test_case.sequences, day), test_case))
+          << "slow twin, " << base::format_day(day);
+      EXPECT_EQ(samples->second,
+                render(read_samples(request.options.samples, day, schema, test_case.sequences), test_case))
+          << "kernels, " << base::format_day(day);
+    }
     if (const auto counts = test_case.counts.find(day); counts != test_case.counts.end()) {
       EXPECT_EQ(counts->second, render(reports.front().counts.events))
           << "kernels, " << base::format_day(day);
-      EXPECT_EQ(counts->second, render(reference_counts(test_case.logs, schema, request.options, day)))
+      EXPECT_EQ(counts->second, render(reference_counts(twin.fates(), schema, day)))
           << "slow twin, " << base::format_day(day);
     }
   }

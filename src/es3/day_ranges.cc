@@ -13,13 +13,15 @@ DayRanges ranges_of(const Options& options, base::Day day) {
   ranges.has_stages = options.attribution || options.searchify;
   // Whether a candidate of another day was drawn may hang on scores.
   ranges.has_scores = options.attribution && !options.attribute_undrawn && options.hard_share > 0;
-  const int64_t reach = ranges.has_stages ? window + skew : 0;
+  // An event of the day may come second to one that is up to W older, which chose among the requests of its
+  // own W before: the ledger has to know.
+  const int64_t earlier = ranges.has_stages ? window + skew : 0;
   ranges.samples = {day.begin_ms(), day.end_ms()};
-  ranges.requests = {day.begin_ms() - window - (ranges.has_stages ? skew : 0),
+  ranges.attributed = {day.begin_ms() - earlier, day.end_ms() + window};
+  ranges.requests = {ranges.attributed.begin_ms - window,
                      day.end_ms() + window + options.page_window.ms + skew};
   ranges.labelled = ranges.has_stages ? ranges.requests : ranges.samples;
-  ranges.labels = {day.begin_ms() - skew - reach, day.end_ms() + window};
-  ranges.attributed = {day.begin_ms() - skew, day.end_ms() + window};
+  ranges.labels = {ranges.labelled.begin_ms - skew, day.end_ms() + window};
   ranges.ids = {ranges.labels.begin_ms - window, ranges.requests.end_ms};
   ranges.queries = {std::min(day.begin_ms() - lookback, ranges.ids.begin_ms), day.end_ms()};
   ranges.events = {std::min(day.begin_ms() - std::max(lookback, window + skew), ranges.labels.begin_ms),

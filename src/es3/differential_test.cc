@@ -55,10 +55,6 @@ Options drawn_options(uint64_t seed) {
   return options;
 }
 
-// A credit given by an event of an earlier day is not known to a day's own ledger: it counts the second event
-// as credited too. Rows are the same.
-constexpr bool kComparesCounts = false;
-
 struct Trial {
   PlainLogs logs;
   schema::LogSchema schema;
@@ -140,7 +136,7 @@ std::string difference_of(const Trial& trial, Reached* reached = nullptr) {
     const EventCounts counts = reference_counts(twin.fates(), trial.schema, day);
     std::string here =
         difference_of(expected, read_samples(request.options.samples, day, trial.schema, trial.sequences));
-    if (here.empty() && kComparesCounts) here = difference_of(counts, reports[i].counts.events);
+    if (here.empty()) here = difference_of(counts, reports[i].counts.events);
     if (!here.empty() && out.empty()) out = base::format_day(day) + ", " + here;
     if (!reached) continue;
     reached->add(expected);

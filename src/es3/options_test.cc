@@ -117,15 +117,16 @@ TEST(Es3DayRanges, ReadsWhatTheRulesState) {
   EXPECT_EQ(base::format_iso_time(ranges_of(options, day).events.begin_ms), "2026-03-06T23:59:55.000Z");
 }
 
-// The native labels of every request that an event of [D − skew, D + 1d + W) may be credited to.
+// The native labels of every request that an event of [D − W − skew, D + 1d + W) may be credited to: one of
+// the day may come second to one of W before it.
 TEST(Es3DayRanges, StagesReachFurtherBack) {
   const DayRanges ranges = ranges_of({}, *base::parse_day("2026-03-10"));
-  EXPECT_EQ(base::format_iso_time(ranges.attributed.begin_ms), "2026-03-09T23:59:55.000Z");
+  EXPECT_EQ(base::format_iso_time(ranges.attributed.begin_ms), "2026-03-06T23:59:55.000Z");
   EXPECT_EQ(base::format_iso_time(ranges.attributed.end_ms), "2026-03-14T00:00:00.000Z");
-  EXPECT_EQ(base::format_iso_time(ranges.requests.begin_ms), "2026-03-06T23:59:55.000Z");
+  EXPECT_EQ(base::format_iso_time(ranges.requests.begin_ms), "2026-03-03T23:59:55.000Z");
   EXPECT_EQ(ranges.labelled.begin_ms, ranges.requests.begin_ms);
   EXPECT_EQ(ranges.labelled.end_ms, ranges.requests.end_ms);
-  EXPECT_EQ(base::format_iso_time(ranges.labels.begin_ms), "2026-03-06T23:59:50.000Z");
+  EXPECT_EQ(base::format_iso_time(ranges.labels.begin_ms), "2026-03-03T23:59:50.000Z");
 }
 
 }  // namespace

@@ -117,10 +117,8 @@ class Searchifier {
 
   void count_clicks(size_t begin, size_t end, Verdict verdict) {
     for (size_t i = begin; i < end; ++i) {
-      if (clicks_[i].was_used || !ranges_.samples.contains(clicks_[i].ts_ms)) continue;
-      // Of several clicks on one item the earliest is the positive.
-      stage_.events.add(verdict == Verdict::CrossPositive && i > begin ? Verdict::DuplicateCredit : verdict,
-                        Action::Click);
+      if (!clicks_[i].was_used && ranges_.samples.contains(clicks_[i].ts_ms))
+        stage_.events.add(verdict, Action::Click);
     }
   }
 
