@@ -17,15 +17,15 @@ class RelevanceGate {
  public:
   RelevanceGate(const Options& options, const Knowledge& knowledge)
       : threshold_(options.gate_similarity), knowledge_(knowledge) {
-    // Without titles there is nothing to compare: `text` and `either` are open.
     const std::string& gate = options.relevance_gate;
-    const bool asks_either = gate == "either" && knowledge.items.has_titles();
-    asks_text_ = asks_either || (gate == "text" && knowledge.items.has_titles());
-    asks_clicks_ = asks_either || gate == "co_click";
+    asks_text_ = gate == "either" || gate == "text";
+    asks_clicks_ = gate == "either" || gate == "co_click";
   }
 
   bool is_open(const RequestRow& request, std::string_view item_id, base::Day event_day) {
     if (!asks_text_ && !asks_clicks_) return true;
+    // Without titles there is nothing to compare: `text` and `either` are open.
+    if (asks_text_ && !knowledge_.items.has_titles_at(request.ts_ms)) return true;
     if (request.query.empty()) return false;
     const Ref version = knowledge_.items.at(item_id, request.ts_ms);
     if (asks_text_ &&
@@ -43,7 +43,7 @@ class RelevanceGate {
     return it->second;
   }
 
-  const double threshold_;
+  const text::CosineThreshold threshold_;
   const Knowledge& knowledge_;
   bool asks_text_ = false;
   bool asks_clicks_ = false;

@@ -32,19 +32,19 @@ Options drawn_options(uint64_t seed) {
   options.searchify = random.bernoulli(0.9);
   static const std::vector<std::string> kGates = {"none", "text", "co_click", "either"};
   options.relevance_gate = kGates[random.below(kGates.size())];
-  if (random.bernoulli(0.5)) options.gate_similarity = static_cast<double>(1 + random.below(9)) / 10;
+  if (random.bernoulli(0.5)) options.gate_similarity = static_cast<double>(random.below(10)) / 10;
   if (random.bernoulli(0.5))
     options.stats_lookback = base::Duration{static_cast<int64_t>(random.below(3)) * base::kDayMs};
   options.attribute_undrawn = random.bernoulli(0.7);
   options.reuse_attributed = random.bernoulli(0.3);
   if (random.bernoulli(0.5)) options.half_life = base::Duration{7 * base::kHourMs};
   if (random.bernoulli(0.5)) options.confidence = {{"feed/click", 0.5}, {"shop/cart", 0.25}};
-  if (random.bernoulli(0.7)) options.negative_similarity = static_cast<double>(1 + random.below(9)) / 10;
+  if (random.bernoulli(0.7)) options.negative_similarity = static_cast<double>(random.below(10)) / 10;
   if (random.bernoulli(0.5)) options.negatives_per_positive = static_cast<int64_t>(random.below(4));
   if (random.bernoulli(0.3)) options.own_lookback = base::Duration{5 * base::kHourMs};
   if (random.bernoulli(0.5)) options.co_min_users = 1;
   if (random.bernoulli(0.5)) options.ann_min_count = 1;
-  if (random.bernoulli(0.5)) options.ann_floor = static_cast<double>(1 + random.below(9)) / 10;
+  if (random.bernoulli(0.5)) options.ann_floor = static_cast<double>(random.below(10)) / 10;
   if (random.bernoulli(0.3)) options.tier_weights = {0.9, 0.7, 0.3};
   if (random.bernoulli(0.5)) options.history_length = static_cast<int64_t>(random.below(4));
   if (random.bernoulli(0.3)) options.history_lookback = base::Duration{12 * base::kHourMs};

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "logstore/logstore.h"
 
 namespace uniscale::es3 {
 
@@ -11,11 +14,17 @@ ItemTexts::ItemTexts(const EntityVersions& items, uint64_t hash_seed, const std:
   titles_ = items.column("title");
   categories_ = items.column("category");
   embeddings_ = items.column("embedding");
+  const std::vector<const table::Column*> valid_from = items.column("ts_ms");
   size_t num_versions = 0;
   for (size_t i = 0; i < titles_.size(); ++i) {
     // The log store writes the column always: a store without titles is one where no version has any.
-    for (int64_t row = 0; !has_titles_ && titles_[i] != nullptr && row < titles_[i]->length(); ++row)
-      has_titles_ = titles_[i]->is_valid(row);
+    for (int64_t row = 0; titles_[i] != nullptr && row < titles_[i]->length(); ++row) {
+      if (!titles_[i]->is_valid(row)) continue;
+      const int64_t ts_ms =
+          valid_from[i]->is_valid(row) ? valid_from[i]->int64s()[static_cast<size_t>(row)] : logstore::kEver;
+      first_title_ms_ = has_titles_ ? std::min(first_title_ms_, ts_ms) : ts_ms;
+      has_titles_ = true;
+    }
     first_slot_.push_back(num_versions);
     num_versions += static_cast<size_t>(items.num_rows(static_cast<int32_t>(i)));
     const table::Column* embedding = embeddings_[i];
@@ -61,8 +70,11 @@ std::span<const float> ItemTexts::embedding(Ref version) const {
                                            static_cast<size_t>(column->list_end(version.row) - begin));
 }
 
-ItemSimilarity::ItemSimilarity(const ItemTexts& items)
-    : items_(items), counts_(size_t{1} << text::kNgramBits, 0) {}
+ItemSimilarity::ItemSimilarity(const ItemTexts& items, double threshold)
+    : items_(items),
+      threshold_(threshold),
+      title_threshold_(threshold),
+      counts_(size_t{1} << text::kNgramBits, 0) {}
 
 void ItemSimilarity::set_positive(Ref version) {
   if (vector_ != nullptr) {
@@ -74,7 +86,7 @@ void ItemSimilarity::set_positive(Ref version) {
   for (const text::NgramCount& one : vector_->counts) counts_[one.dimension] = one.count;
 }
 
-ItemSimilarity::Score ItemSimilarity::of(Ref version, double threshold) const {
+ItemSimilarity::Score ItemSimilarity::of(Ref version) const {
   const std::span<const float> mine = embedding_;
   const std::span<const float> other = mine.empty() ? mine : items_.embedding(version);
   if (!mine.empty() && mine.size() == other.size()) {
@@ -85,14 +97,14 @@ ItemSimilarity::Score ItemSimilarity::of(Ref version, double threshold) const {
       mine_norm += a * a;
       other_norm += b * b;
     }
-    if (mine_norm == 0 || other_norm == 0) return {0, threshold <= 0};
+    if (mine_norm == 0 || other_norm == 0) return {0, threshold_ <= 0};
     const double squared = product * product / other_norm / mine_norm;
     const double order = product < 0 ? -squared : squared;
-    return {order, threshold <= 0 ? order >= 0 : product > 0 && squared >= threshold * threshold};
+    return {order, threshold_ <= 0 ? order >= 0 : product > 0 && squared >= threshold_ * threshold_};
   }
   if (items_.title(positive_).data() != nullptr && items_.title(version).data() != nullptr) {
     const text::NgramVector& vector = items_.title_vector(version);
-    if (vector.squared_norm == 0 || vector_->squared_norm == 0) return {0, threshold <= 0};
+    if (vector.squared_norm == 0 || vector_->squared_norm == 0) return {0, threshold_ <= 0};
     int64_t sum = 0;
     for (const text::NgramCount& one : vector.counts)
       sum += static_cast<int64_t>(one.count) * counts_[one.dimension];
@@ -100,12 +112,12 @@ ItemSimilarity::Score ItemSimilarity::of(Ref version, double threshold) const {
     const auto mine_norm = static_cast<double>(vector_->squared_norm);
     const auto other_norm = static_cast<double>(vector.squared_norm);
     return {product * product / other_norm / mine_norm,
-            product * product >= threshold * threshold * mine_norm * other_norm};
+            title_threshold_.is_reached(sum, vector_->squared_norm, vector.squared_norm)};
   }
   const std::string_view category = items_.category(positive_);
   const double same = category.data() != nullptr && items_.category(version).data() != nullptr &&
                       category == items_.category(version);
-  return {same, same >= threshold};
+  return {same, same >= threshold_};
 }
 
 }  // namespace uniscale::es3

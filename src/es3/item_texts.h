@@ -21,8 +21,8 @@ class ItemTexts {
   ItemTexts(const ItemTexts&) = delete;
   ItemTexts& operator=(const ItemTexts&) = delete;
 
-  // Whether any version has a title.
-  bool has_titles() const { return has_titles_; }
+  // Whether any version that is valid from `ts_ms` or before has a title: later ones are not known then.
+  bool has_titles_at(int64_t ts_ms) const { return has_titles_ && first_title_ms_ <= ts_ms; }
   Ref at(std::string_view item_id, int64_t ts_ms) const { return items_.at(item_id, ts_ms); }
   // data() null = null; of Ref::none() too.
   std::string_view title(Ref version) const { return text(titles_, version); }
@@ -40,6 +40,7 @@ class ItemTexts {
   const EntityVersions& items_;
   const uint64_t hash_seed_;
   bool has_titles_ = false;
+  int64_t first_title_ms_ = 0;  // of has_titles_
   bool has_embeddings_ = false;
   std::vector<const table::Column*> titles_, categories_, embeddings_;
   std::vector<size_t> first_slot_;  // by table
@@ -51,16 +52,18 @@ class ItemTexts {
 // have a title, else 1 for the same category and 0 otherwise. Not thread-safe.
 class ItemSimilarity {
  public:
-  explicit ItemSimilarity(const ItemTexts& items);
+  ItemSimilarity(const ItemTexts& items, double threshold);
   void set_positive(Ref version);
   struct Score {
     double order = 0;  // cos², with the sign of cos: equal cosines of counts give equal numbers
     bool reaches = false;
   };
-  Score of(Ref version, double threshold) const;
+  Score of(Ref version) const;
 
  private:
   const ItemTexts& items_;
+  const double threshold_;
+  const text::CosineThreshold title_threshold_;  // the same
   Ref positive_;
   std::span<const float> embedding_;           // of the positive
   const text::NgramVector* vector_ = nullptr;  // of its title

@@ -184,6 +184,55 @@ TEST(Es3Properties, LaterDaysChangeNoRow) {
   EXPECT_GE(num_cross, 5);
 }
 
+// Without titles the gate is open. A first title, valid from later on, leaves the samples of the days before
+// as they are; valid before, it closes the gate.
+TEST(Es3Properties, AFirstTitleAddedLaterChangesNoRow) {
+  int64_t num_credited = 0, num_closed = 0;
+  for (const uint64_t seed : {3, 4, 5, 6}) {
+    const TemporaryFolder folder;
+    const synth::SmallWorld world = cross_world(seed);
+    PlainLogs logs = plain_logs(world);
+    for (PlainItem& item : logs.items) item.title.reset();
+    const base::Day built = world.days[0];
+    PlainItem first;
+    first.item_id = "new";
+    first.title = "unlike anything asked for";
+    first.features.resize(world.schema.item.size());
+    // The last event that may label a request of the day, and the first one.
+    const int64_t reach_ms = Options{}.cart_window.ms;
+    for (const auto& [name, ts_ms] :
+         {std::pair("untitled", int64_t{-1}), std::pair("later", built.end_ms() + reach_ms),
+          std::pair("before", built.begin_ms())}) {
+      PlainLogs these = logs;
+      first.ts_ms = ts_ms;
+      if (ts_ms >= 0) these.items.push_back(first);
+      write_store(these, world.schema, world.days, folder.path(name));
+      BuildRequest request = request_for(folder, name, fmt::format("from_{}", name), world);
+      request.options.relevance_gate = "text";
+      request.options.searchify = false;
+      request.options.from = request.options.to = base::format_day(built);
+      build(request);
+    }
+    ASSERT_EQ(sample_hashes(folder.path("from_untitled")), sample_hashes(folder.path("from_later")))
+        << "seed " << seed;
+    const auto count = [&](const char* samples) {
+      int64_t credited = 0;
+      for (const PlainSample& row :
+           read_samples(folder.path(samples), built, world.schema, world.sequences)) {
+        for (const PlainSampleItem& item : row.items) {
+          for (const PlainLabel& label : item.labels)
+            credited += label.value && label.source != static_cast<int8_t>(schema::LabelSource::Native);
+        }
+      }
+      return credited;
+    };
+    num_credited += count("from_later");
+    num_closed += count("from_before");
+  }
+  EXPECT_GE(num_credited, 20);
+  EXPECT_EQ(num_closed, 0);
+}
+
 TEST(Es3Properties, EveryEventGoesToOnePlaceAndLabelsOneSample) {
   int64_t num_labels = 0;
   for (uint64_t seed = 1; seed <= 60; ++seed) {

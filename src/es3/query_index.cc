@@ -15,6 +15,8 @@ class ExactQueryIndex final : public QueryIndex {
     for (const std::string_view query : bank) vectors.push_back(text::ngram_vector(query, hash_seed));
     offsets_.assign((size_t{1} << text::kNgramBits) + 1, 0);
     for (const text::NgramVector& vector : vectors) {
+      if (first_query_ < 0 && vector.squared_norm > 0)
+        first_query_ = static_cast<int32_t>(squared_norms_.size());
       squared_norms_.push_back(vector.squared_norm);
       for (const text::NgramCount& one : vector.counts) ++offsets_[one.dimension + 1];
     }
@@ -48,12 +50,16 @@ class ExactQueryIndex final : public QueryIndex {
         best_order = order;
       }
     }
+    // A floor of 0 lets in what shares nothing.
+    if (best < 0 && floor <= 0 && title.squared_norm > 0) best = first_query_;
     std::optional<Found> found;
     if (best >= 0) {
-      const auto dot = static_cast<double>(scratch.dots[static_cast<size_t>(best)]);
-      const double norms = static_cast<double>(title.squared_norm) *
-                           static_cast<double>(squared_norms_[static_cast<size_t>(best)]);
-      if (dot * dot >= floor * floor * norms) found = Found{best, dot / std::sqrt(norms)};
+      const int64_t dot = scratch.dots[static_cast<size_t>(best)];
+      const int64_t squared_norm = squared_norms_[static_cast<size_t>(best)];
+      if (text::CosineThreshold(floor).is_reached(dot, title.squared_norm, squared_norm)) {
+        found = Found{best, static_cast<double>(dot) / std::sqrt(static_cast<double>(title.squared_norm) *
+                                                                 static_cast<double>(squared_norm))};
+      }
     }
     for (const int32_t query : scratch.touched) scratch.dots[static_cast<size_t>(query)] = 0;
     scratch.touched.clear();
@@ -66,6 +72,7 @@ class ExactQueryIndex final : public QueryIndex {
     int32_t count;
   };
   std::vector<int64_t> squared_norms_;  // by query
+  int32_t first_query_ = -1;            // that has any 3-gram
   std::vector<size_t> offsets_;         // by dimension, into postings_
   std::vector<Posting> postings_;
 };

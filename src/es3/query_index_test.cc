@@ -50,7 +50,7 @@ std::optional<QueryIndex::Found> by_hand(const Bank& bank, const text::NgramVect
   for (size_t i = 0; i < bank.queries.size(); ++i) {
     const text::NgramVector query = text::ngram_vector(bank.queries[i], kSeed);
     const int64_t dot = text::dot(title, query);
-    if (dot == 0 || !text::at_least(title, query, floor)) continue;
+    if (!text::at_least(title, query, floor)) continue;
     if (!best || dot * dot * best_norm > best_dot * best_dot * query.squared_norm) {
       best = QueryIndex::Found{static_cast<int32_t>(i), text::cosine(title, query)};
       best_dot = dot;
@@ -89,7 +89,12 @@ TEST(Es3QueryIndex, TiesGoToTheSmallerBytes) {
   const auto found = index->nearest(text::ngram_vector("ab ba", kSeed), 0, scratch);
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->query, 0);
-  EXPECT_FALSE(index->nearest(text::ngram_vector("zzzz", kSeed), 0, scratch).has_value());
+  // A floor of 0 lets in what shares nothing (docs/decisions/es3.md); the least above it does not.
+  const auto unlike = index->nearest(text::ngram_vector("zzzz", kSeed), 0, scratch);
+  ASSERT_TRUE(unlike.has_value());
+  EXPECT_EQ(unlike->query, 0);
+  EXPECT_EQ(unlike->similarity, 0);
+  EXPECT_FALSE(index->nearest(text::ngram_vector("zzzz", kSeed), 1e-9, scratch).has_value());
   EXPECT_FALSE(index->nearest(text::ngram_vector("", kSeed), 0, scratch).has_value());
 }
 

@@ -35,9 +35,10 @@ std::vector<Sample> samples_in_window(const TwinInputs& in, const PlainEvent& ev
   return samples;
 }
 
-bool has_titles(const PlainLogs& logs) {
+// Whether anybody has seen a title by then.
+bool has_titles(const PlainLogs& logs, int64_t ts_ms) {
   for (const PlainItem& item : logs.items) {
-    if (item.title) return true;
+    if (item.title && item.ts_ms <= ts_ms) return true;
   }
   return false;
 }
@@ -65,7 +66,7 @@ bool is_relevant(const TwinInputs& in, const PlainRequest& request, const std::s
   if (gate == "none") return true;
   if (gate == "co_click") return is_co_clicked(in, request, item_id, event_ts_ms);
   // The other two need titles.
-  if (!has_titles(in.logs)) return true;
+  if (!has_titles(in.logs, request.ts_ms)) return true;
   if (is_similar(in, request, item_id)) return true;
   return gate == "either" && is_co_clicked(in, request, item_id, event_ts_ms);
 }

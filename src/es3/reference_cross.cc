@@ -45,12 +45,12 @@ Similarity embedding_similarity(const std::vector<float>& a, const std::vector<f
   double product = 0;
   double a_norm = 0;
   double b_norm = 0;
-  for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
+  for (size_t i = 0; i < a.size(); ++i) {
     product += static_cast<double>(a[i]) * static_cast<double>(b[i]);
     a_norm += static_cast<double>(a[i]) * static_cast<double>(a[i]);
     b_norm += static_cast<double>(b[i]) * static_cast<double>(b[i]);
   }
-  if (a_norm == 0 || b_norm == 0) return {};
+  if (a_norm == 0 || b_norm == 0) return {.value = 0, .passes = threshold <= 0};
   return {product / std::sqrt(a_norm * b_norm),
           product >= 0 && product * product >= threshold * threshold * a_norm * b_norm, false, 0, 0};
 }
@@ -59,17 +59,20 @@ Similarity embedding_similarity(const std::vector<float>& a, const std::vector<f
 // else same category (1/0)."
 Similarity similarity(const TwinInputs& in, const PlainItem* a, const PlainItem* b) {
   const double threshold = in.options.negative_similarity;
-  if (!a || !b) return {};
-  if (!a->embedding.empty() && !b->embedding.empty())
+  // Similarity 0, which a threshold of 0 lets in.
+  const Similarity none{.value = 0, .passes = threshold <= 0};
+  if (!a || !b) return none;
+  if (!a->embedding.empty() && a->embedding.size() == b->embedding.size())
     return embedding_similarity(a->embedding, b->embedding, threshold);
   if (a->title && b->title) {
     const text::NgramVector& a_vector = in.vectors.of(*a->title);
     const text::NgramVector& b_vector = in.vectors.of(*b->title);
+    if (a_vector.squared_norm == 0 || b_vector.squared_norm == 0) return none;
     return {text::cosine(a_vector, b_vector), text::at_least(a_vector, b_vector, threshold), true,
             text::dot(a_vector, b_vector), b_vector.squared_norm};
   }
   if (a->category && a->category == b->category) return {.value = 1, .passes = true};
-  return {};
+  return none;
 }
 
 void find_negatives(const TwinInputs& in, const std::vector<Located>& located, PlainCross& click) {

@@ -41,7 +41,7 @@ class Searchifier {
         queries_(queries),
         items_(items),
         clicks_(std::move(clicks)),
-        similarity_(knowledge.items),
+        similarity_(knowledge.items, options.negative_similarity),
         num_negatives_(negatives_per_positive(options, knowledge.statistics.click_rate())) {}
 
   CrossStage run(const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket) {
@@ -129,7 +129,7 @@ class Searchifier {
     for (int32_t c = 0; c < g.num_candidates(); ++c) {
       if (!logs_.is_exposed(g, c) || std::binary_search(located_.begin(), located_.end(), Shown(request, c)))
         continue;
-      const ItemSimilarity::Score score = similarity_.of(items_.at(g, c), options_.negative_similarity);
+      const ItemSimilarity::Score score = similarity_.of(items_.at(g, c));
       if (score.reaches) similar_.push_back({score.order, logs_.item_id(g, c), c});
     }
     const size_t count = std::min(similar_.size(), static_cast<size_t>(num_negatives_));

@@ -73,13 +73,13 @@ PlainLogs read_concerned(const logstore::LogStore& store, const Options& options
   for (const PlainRequest& request : logs.requests) {
     for (const PlainCandidate& candidate : request.candidates) wanted.insert(candidate.item_id);
   }
-  // One item with a title stays in any case: whether there are titles at all opens the gate.
-  bool has_title = false;
+  // The first title stays in any case: until there is one, the gate is open.
+  std::optional<int64_t> first_title_ms;
+  for (const PlainItem& item : logs.items) {
+    if (item.title) first_title_ms = std::min(first_title_ms.value_or(item.ts_ms), item.ts_ms);
+  }
   std::erase_if(logs.items, [&](const PlainItem& item) {
-    if (wanted.contains(item.item_id)) return false;
-    const bool is_first_title = item.title && !has_title;
-    has_title = has_title || item.title.has_value();
-    return !is_first_title;
+    return !wanted.contains(item.item_id) && !(item.title && item.ts_ms == *first_title_ms);
   });
   return logs;
 }

@@ -14,6 +14,33 @@ namespace {
 // Not a code point, so that a boundary equals no text.
 constexpr char32_t kBoundary = 0x110000;
 
+constexpr uint64_t kBillion = 1'000'000'000;
+
+__extension__ using Wide = unsigned __int128;
+
+// The product of two numbers of 128 bits.
+struct Product {
+  Product(Wide a, Wide b) {
+    if (a >> 64 == 0 && b >> 64 == 0) {
+      low = a * b;
+      return;
+    }
+    const Wide a_low = static_cast<uint64_t>(a), a_high = a >> 64;
+    const Wide b_low = static_cast<uint64_t>(b), b_high = b >> 64;
+    const Wide corner = a_low * b_low;
+    // No sum overflows: (2^64 − 1)² + 2^64 − 1 < 2^128.
+    const Wide middle = a_high * b_low + (corner >> 64);
+    const Wide other = a_low * b_high + static_cast<uint64_t>(middle);
+    low = other << 64 | static_cast<uint64_t>(corner);
+    high = a_high * b_high + (middle >> 64) + (other >> 64);
+  }
+  Wide high = 0;
+  Wide low = 0;
+};
+bool is_less(const Product& a, const Product& b) {
+  return a.high != b.high ? a.high < b.high : a.low < b.low;
+}
+
 }  // namespace
 
 NgramVector ngram_vector(std::string_view raw_text, uint64_t hash_seed) {
@@ -63,11 +90,20 @@ double cosine(const NgramVector& a, const NgramVector& b) {
          std::sqrt(static_cast<double>(a.squared_norm) * static_cast<double>(b.squared_norm));
 }
 
-bool at_least(const NgramVector& a, const NgramVector& b, double threshold) {
+CosineThreshold::CosineThreshold(double threshold)
+    : billionths_(static_cast<uint64_t>(std::llround(std::max(threshold, 0.0) * kBillion))) {}
+
+bool CosineThreshold::is_reached(int64_t dot, int64_t squared_norm, int64_t other_squared_norm) const {
+  // (10⁹·dot)² ≥ billionths²·n₁·n₂. 10⁹·dot and billionths·√(n₁·n₂) stay below 2^94, their squares may not
+  // fit: the factors are split in two.
+  const Wide left = Wide{kBillion} * static_cast<uint64_t>(dot);
+  const Wide norms = Wide{static_cast<uint64_t>(squared_norm)} * static_cast<uint64_t>(other_squared_norm);
+  return !is_less(Product(left, left), Product(norms, Wide{billionths_} * billionths_));
+}
+
+bool at_least(const NgramVector& a, const NgramVector& b, const CosineThreshold& threshold) {
   if (a.squared_norm == 0 || b.squared_norm == 0) return false;
-  const auto product = static_cast<double>(dot(a, b));
-  return product * product >=
-         threshold * threshold * static_cast<double>(a.squared_norm) * static_cast<double>(b.squared_norm);
+  return threshold.is_reached(dot(a, b), a.squared_norm, b.squared_norm);
 }
 
 }  // namespace uniscale::text

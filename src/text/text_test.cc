@@ -81,6 +81,27 @@ TEST(Similarity, ThresholdIsExact) {
   EXPECT_FALSE(at_least(a, b, 0.5000001));
 }
 
+// A threshold is what was written: 0.2 is a fifth, not the double nearest to it.
+TEST(Similarity, ThresholdsAreDecimals) {
+  // |lemon| and |melon| have five 3-grams each and share on|: 1/√(5·5).
+  EXPECT_EQ(dot(ngram_vector("lemon", 0), ngram_vector("melon", 0)), 1);
+  EXPECT_TRUE(at_least(ngram_vector("lemon", 0), ngram_vector("melon", 0), 0.2));
+  EXPECT_FALSE(at_least(ngram_vector("lemon", 0), ngram_vector("melon", 0), 0.200000001));
+  EXPECT_TRUE(at_least(ngram_vector("lemon", 0), ngram_vector("melon", 0), 0.199999999));
+  for (int tenths = 1; tenths <= 10; ++tenths) {
+    // tenths/√(10·10), then with numbers near the largest that texts reach.
+    EXPECT_TRUE(CosineThreshold(tenths / 10.0).is_reached(tenths, 10, 10)) << tenths;
+    EXPECT_FALSE(CosineThreshold(tenths / 10.0).is_reached(tenths * 10 - 1, 100, 100)) << tenths;
+    const int64_t large = int64_t{1} << 46;
+    EXPECT_TRUE(CosineThreshold(tenths / 10.0).is_reached(tenths * large, 10 * large, 10 * large)) << tenths;
+    EXPECT_FALSE(CosineThreshold(tenths / 10.0).is_reached(tenths * large - 1, 10 * large, 10 * large))
+        << tenths;
+  }
+  // 0 is reached by all, also by those that share nothing.
+  EXPECT_TRUE(CosineThreshold(0).is_reached(0, 5, 5));
+  EXPECT_FALSE(CosineThreshold(1e-9).is_reached(0, 5, 5));
+}
+
 TEST(Similarity, SeedChangesDimensionsNotCosineOfEqualTexts) {
   EXPECT_NE(ngram_vector("shoes", 0).counts, ngram_vector("shoes", 1).counts);
   EXPECT_EQ(ngram_vector("Red  Shoes", 7).counts, ngram_vector("red shoes", 7).counts);

@@ -16,9 +16,13 @@
 --   grams        text, dim, count                                                character 3-grams of `texts`
 
 create macro day_of(ts_ms) as floor(ts_ms / 86400000.0)::bigint;
--- cosine >= threshold on integer counts: dot^2 >= threshold^2 n1 n2.
+-- cosine >= threshold on integer counts: dot^2 >= threshold^2 n1 n2, with the threshold as the decimal that was written (to
+-- nine digits): 0.2 is a fifth.
+create macro billionths(threshold) as round(threshold * 1000000000)::hugeint;
 create macro at_least(dot, threshold, n1, n2) as
-  n1 > 0 and n2 > 0 and dot::double * dot::double >= threshold * threshold * n1::double * n2::double;
+  n1 > 0 and n2 > 0
+  and dot::hugeint * dot::hugeint * 1000000000000000000::hugeint
+      >= billionths(threshold) * billionths(threshold) * n1::hugeint * n2::hugeint;
 create macro round_half_up(x) as floor(x + 0.5)::bigint;
 
 -- ------------------------------------------------------------------------------------------------------------------------
@@ -178,8 +182,9 @@ create table gated as
   select m.*,
          case
            when o.relevance_gate = 'none' then true
-           -- No title in the whole table: nothing to compare.
-           when o.relevance_gate in ('text', 'either') and not exists (from items where title is not null) then true
+           -- No title is known yet: nothing to compare.
+           when o.relevance_gate in ('text', 'either')
+             and not exists (from items i where i.title is not null and i.ts_ms <= m.request_ts_ms) then true
            else
              (o.relevance_gate in ('text', 'either') and exists (
                 from gate_similar s where s.query = m.query and s.title = v.title))
@@ -309,16 +314,21 @@ create table title_dots as
 create table pair_similarities as
   select p.g_key, p.positive, p.item_id,
          case
-           when len(embedding_1) > 0 and len(embedding_2) > 0 then
+           when len(embedding_1) > 0 and len(embedding_1) = len(embedding_2) then
              coalesce(sign(list_dot_product(embedding_1, embedding_2)) * pow(list_dot_product(embedding_1, embedding_2), 2)
                / nullif(list_dot_product(embedding_1, embedding_1) * list_dot_product(embedding_2, embedding_2), 0), 0)
            when title_1 is not null and title_2 is not null then
              coalesce(d.dot::double * d.dot::double / (t1.norm2::double * t2.norm2::double), 0)
            else if(category_1 = category_2, 1.0, 0.0)
-         end as similarity
+         end as similarity,
+         -- Of titles exactly; a threshold of 0 lets in all that is not opposed.
+         case when o.negative_similarity > 0 and not coalesce(len(embedding_1) > 0 and len(embedding_1) = len(embedding_2), false)
+                and title_1 is not null and title_2 is not null
+              then coalesce(at_least(d.dot, o.negative_similarity, t1.norm2, t2.norm2), false)
+              else similarity >= o.negative_similarity * o.negative_similarity end as reaches
   from pairs p
   left join title_dots d using (title_1, title_2)
-  left join texts t1 on t1.text = p.title_1 left join texts t2 on t2.text = p.title_2;
+  left join texts t1 on t1.text = p.title_1 left join texts t2 on t2.text = p.title_2, options o;
 
 -- p0 of a day: native click rate of the exposed candidates of its search requests, known at its end.
 create table click_rates as
@@ -342,7 +352,7 @@ create table negatives as
            row_number() over (partition by s.g_key, s.positive order by s.similarity desc, s.item_id) as place
     from pair_similarities s join requests g on g.request_key = s.g_key
     left join click_rates p on p.day = day_of(g.ts_ms) - 1, options o
-    where s.similarity >= o.negative_similarity * o.negative_similarity
+    where s.reaches
   )
   where place <= num_wanted;
 
