@@ -1,53 +1,22 @@
 #include "model/event_tokens.h"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/error.h"
+#include "feature/event_sequences.h"
 #include "model/token_ops.h"
 
 namespace uniscale::model {
-namespace {
-
-// "clicks" of "history.clicks.item_id"; empty if the feature is no sequence of events.
-std::string sequence_of(const feature::Feature& feature) {
-  if (feature.kind != feature::Kind::Sequence) return "";
-  if (feature.source == "query_history") return feature.source;
-  const size_t begin = feature.source.find('.') + 1;
-  return feature.source.substr(begin, feature.source.rfind('.') - begin);
-}
-
-}  // namespace
-
 EventTokens::EventTokens(const feature::FeatureSpec& spec, int64_t token_dim, at::Generator& generator,
                          at::ScalarType dtype, std::vector<Parameter>& parameters)
     : spec_(spec), token_dim_(token_dim), dtype_(dtype) {
-  std::vector<std::string> names;
-  std::map<std::string, std::vector<int>> fields;
-  for (size_t f = 0; f < spec.features().size(); ++f) {
-    const std::string name = sequence_of(spec.features()[f]);
-    if (name.empty()) continue;
-    if (fields.count(name) == 0) names.push_back(name);
-    fields[name].push_back(static_cast<int>(f));
-  }
-  for (const std::string& name : names) {
-    int64_t width = 0;
-    const int64_t max_length = spec.features()[static_cast<size_t>(fields[name][0])].max_length;
-    for (int f : fields[name]) {
-      const feature::Feature& feature = spec.features()[static_cast<size_t>(f)];
-      US_REQUIRE(feature.max_length == max_length,
-                 fmt::format("model.architecture: onetrans reads the fields of an event together; feature "
-                             "\"{}\": expected max_length {} as the others of {}, got {}",
-                             feature.name, max_length, name, feature.max_length));
-      width += feature.dim;
-    }
-    sequences_.push_back({fields[name], max_length,
-                          Mlp("event." + name, {width, token_dim, token_dim}, Activation::Gelu, generator,
-                              dtype, parameters)});
-    max_tokens_ += max_length + 1;
+  for (feature::EventSequence& one : feature::event_sequences(spec)) {
+    Mlp mlp("event." + one.name, {one.width, token_dim, token_dim}, Activation::Gelu, generator, dtype,
+            parameters);
+    max_tokens_ += one.max_length + 1;
+    sequences_.push_back({std::move(one.features), one.max_length, std::move(mlp)});
   }
   if (!sequences_.empty()) {
     separator_ =

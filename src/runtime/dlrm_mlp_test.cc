@@ -80,7 +80,7 @@ TEST_F(DlrmMlpTest, AnotherArchitectureIsRefused) {
     FAIL();
   } catch (const base::UserError& error) {
     EXPECT_THAT(error.what(),
-                ::testing::HasSubstr("architecture: expected one of dlrm_mlp, hhsft, got abacus"));
+                ::testing::HasSubstr("architecture: expected one of dcnv2, dlrm_mlp, hhsft, hiformer, onetrans, rankmixer, wukong, got abacus"));
   }
 }
 

@@ -2,10 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <type_traits>
+
 #include "base/error.h"
+#include "runtime/dcnv2.h"
 #include "runtime/dlrm_mlp.h"
 #include "runtime/hhsft.h"
+#include "runtime/hiformer.h"
+#include "runtime/onetrans.h"
+#include "runtime/rankmixer.h"
 #include "runtime/workspace.h"
+#include "runtime/wukong.h"
 
 namespace uniscale::runtime {
 
@@ -33,12 +40,20 @@ std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle, const Ra
       options.isa ? find_kernels(*options.isa, options.precision) : &best_kernels(options.precision);
   US_CHECK(kernels != nullptr, "an instruction set that this machine lacks");
   const std::string& name = bundle.manifest().architecture;
-  if (name == "dlrm_mlp")
-    return std::make_unique<DlrmMlp>(std::move(spec), std::move(weights), architecture, *kernels);
-  if (name == "hhsft")
-    return std::make_unique<Hhsft>(std::move(spec), std::move(weights), architecture, *kernels);
-  throw base::UserError(fmt::format("{}/manifest.json: architecture: expected one of dlrm_mlp, hhsft, got {}",
-                                    bundle.directory(), name));
+  const auto load = [&]<class R>(std::type_identity<R>) -> std::unique_ptr<const Ranker> {
+    return std::make_unique<R>(std::move(spec), std::move(weights), architecture, *kernels);
+  };
+  if (name == "dcnv2") return load(std::type_identity<Dcnv2>());
+  if (name == "dlrm_mlp") return load(std::type_identity<DlrmMlp>());
+  if (name == "hhsft") return load(std::type_identity<Hhsft>());
+  if (name == "hiformer") return load(std::type_identity<Hiformer>());
+  if (name == "onetrans") return load(std::type_identity<OneTrans>());
+  if (name == "rankmixer") return load(std::type_identity<RankMixer>());
+  if (name == "wukong") return load(std::type_identity<Wukong>());
+  throw base::UserError(fmt::format(
+      "{}/manifest.json: architecture: expected one of dcnv2, dlrm_mlp, hhsft, hiformer, onetrans, "
+      "rankmixer, wukong, got {}",
+      bundle.directory(), name));
 }
 
 }  // namespace uniscale::runtime

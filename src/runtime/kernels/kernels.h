@@ -58,6 +58,8 @@ struct MatmulArgs {
 struct AttentionArgs {
   int64_t num_lists = 0, num_heads = 0, head_dim = 0;  // head_dim is even with Bf16
   int64_t num_own = 0, num_shared = 0;
+  // Own token i sees the shared keys and own keys 0 … i alone. (Weights of the others are at most 2^−126.)
+  bool causal = false;
   // Operands; token t of list m at q + t · token_stride + m · list_stride.
   const void *q = nullptr, *k = nullptr, *v = nullptr;
   int64_t token_stride = 0, list_stride = 0;

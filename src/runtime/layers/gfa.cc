@@ -4,28 +4,24 @@
 
 namespace uniscale::runtime {
 
-GfaLayer::Projection GfaLayer::load_projection(const bundle::SafetensorsFile& file, const std::string& name,
-                                               int64_t rank, std::span<const float> gain,
-                                               Precision precision) const {
-  const int64_t out = options_.num_tokens * options_.out_width;
-  Projection projection;
-  projection.low_rank = rank > 0;
-  projection.down =
-      SplitLinear(file, rank > 0 ? name + ".0" : name, rank > 0 ? rank : out, options_.num_shared,
-                  options_.num_own, options_.width, precision, gain, false);
-  if (rank > 0) projection.up = Linear(file, name + ".1", out, rank, precision, false);
-  return projection;
-}
-
 GfaLayer::GfaLayer(const bundle::SafetensorsFile& file, const std::string& name, const GfaOptions& options,
                    Precision precision)
     : options_(options) {
   const auto gain = file.require(name + ".norm.gain", bundle::DType::F32,
                                  {options.num_shared + options.num_own, options.width})
                         .f32();
-  projections_[0] = load_projection(file, name + ".query", options.rank_qk, gain, precision);
-  projections_[1] = load_projection(file, name + ".key", options.rank_qk, gain, precision);
-  projections_[2] = load_projection(file, name + ".value", options.rank_v, gain, precision);
+  const auto load = [&](const char* part, int64_t rank) {
+    return CompositeProjection(file, name + part,
+                               {.num_shared = options.num_shared,
+                                .num_own = options.num_own,
+                                .width = options.width,
+                                .out = options.num_tokens * options.out_width,
+                                .rank = rank},
+                               gain, precision);
+  };
+  projections_[0] = load(".query", options.rank_qk);
+  projections_[1] = load(".key", options.rank_qk);
+  projections_[2] = load(".value", options.rank_v);
   if (options.skip == GfaSkip::Linear) {
     skip_ = SplitLinear(file, name + ".skip", options.num_tokens * options.out_width, options.num_shared,
                         options.num_own, options.width, precision, {}, false);
@@ -35,7 +31,7 @@ GfaLayer::GfaLayer(const bundle::SafetensorsFile& file, const std::string& name,
 int64_t GfaLayer::part_width() const {
   if (options_.num_shared == 0) return 0;
   int64_t sum = options_.skip == GfaSkip::Linear ? skip_.out() : 0;
-  for (const Projection& projection : projections_) sum += projection.down.out();
+  for (const CompositeProjection& projection : projections_) sum += projection.part_width();
   return sum;
 }
 
@@ -46,32 +42,14 @@ void GfaLayer::shared_part(const Compute& compute, const float* x, int64_t rows,
   std::byte* operands = compute.take_operands(all, width);
   const OperandTokens tokens{operands, options_.num_shared, rows, width};
   compute.kernels.rms_norm(x, all, width, width, nullptr, kNormEpsilon, operands, operand_width(width));
-  for (const Projection& projection : projections_) {
-    projection.down.shared_part(compute, tokens, part);
-    part += rows * projection.down.out();
+  for (const CompositeProjection& projection : projections_) {
+    projection.shared_part(compute, tokens, part);
+    part += rows * projection.part_width();
   }
   if (options_.skip == GfaSkip::Linear) {
     compute.kernels.to_operands(x, all, width, width, operands, operand_width(width));
     skip_.shared_part(compute, tokens, part);
   }
-}
-
-std::byte* GfaLayer::project(const Compute& compute, const Projection& projection, const OperandTokens& x,
-                             const float* part, const int32_t* request_of) const {
-  const int64_t out = options_.num_tokens * options_.out_width;
-  std::byte* y = compute.take_operands(x.rows, out);
-  const Output whole{.data = y, .stride = operand_width(out), .operands = true};
-  if (!projection.low_rank) {
-    projection.down(compute, x, part, request_of, whole);
-    return y;
-  }
-  const ArenaScope scope(compute.arena);
-  const int64_t rank = projection.down.out();
-  std::byte* low = compute.take_operands(x.rows, rank);
-  projection.down(compute, x, part, request_of,
-                  {.data = low, .stride = operand_width(rank), .operands = true});
-  projection.up(compute, {low, 1, x.rows, rank}, whole);
-  return y;
 }
 
 void GfaLayer::operator()(const Compute& compute, const float* x, int64_t rows, const float* x_shared,
@@ -87,9 +65,12 @@ void GfaLayer::operator()(const Compute& compute, const float* x, int64_t rows, 
     return mine;
   };
   compute.kernels.rms_norm(x, all, width, width, nullptr, kNormEpsilon, operands, operand_width(width));
-  const std::byte* qkv[3];
-  for (int i = 0; i < 3; ++i)
-    qkv[i] = project(compute, projections_[i], tokens, part_of(projections_[i].down.out()), request_of);
+  const int64_t list_stride = operand_width(options_.num_tokens * out_width);
+  std::byte* qkv[3];
+  for (int i = 0; i < 3; ++i) {
+    qkv[i] = compute.arena.take_bytes(rows * list_stride * compute.operand_size());
+    projections_[i](compute, tokens, part_of(projections_[i].part_width()), request_of, qkv[i], list_stride);
+  }
 
   AttentionArgs args;
   args.num_lists = rows;
@@ -100,7 +81,7 @@ void GfaLayer::operator()(const Compute& compute, const float* x, int64_t rows, 
   args.k = qkv[1];
   args.v = qkv[2];
   args.token_stride = out_width;
-  args.list_stride = operand_width(options_.num_tokens * out_width);
+  args.list_stride = list_stride;
   args.shared_list = request_of;
   args.out = y;
   args.out_floats = true;
@@ -129,14 +110,13 @@ void GfaLayer::operator()(const Compute& compute, const float* x, int64_t rows, 
 
 double GfaLayer::shared_flops() const {
   double sum = options_.skip == GfaSkip::Linear ? skip_.shared_flops() : 0;
-  for (const Projection& projection : projections_) sum += projection.down.shared_flops();
+  for (const CompositeProjection& projection : projections_) sum += projection.shared_flops();
   return sum;
 }
 
 double GfaLayer::own_flops() const {
   double sum = options_.skip == GfaSkip::Linear ? skip_.own_flops() : 0;
-  for (const Projection& projection : projections_)
-    sum += projection.down.own_flops() + (projection.low_rank ? projection.up.flops() : 0);
+  for (const CompositeProjection& projection : projections_) sum += projection.own_flops();
   const auto tokens = static_cast<double>(options_.num_tokens);
   return sum + 4.0 * tokens * tokens * static_cast<double>(options_.out_width);
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/layers/mlp.h"
+#include "runtime/layers/composite_projection.h"
 
 namespace uniscale::runtime {
 
@@ -35,17 +35,8 @@ class GfaLayer {
   double own_flops() const;
 
  private:
-  struct Projection {
-    SplitLinear down;  // or the whole, at full rank
-    Linear up;
-    bool low_rank = false;
-  };
-  Projection load_projection(const bundle::SafetensorsFile& file, const std::string& name, int64_t rank,
-                             std::span<const float> gain, Precision precision) const;
-  std::byte* project(const Compute& compute, const Projection& projection, const OperandTokens& x,
-                     const float* part, const int32_t* request_of) const;
   GfaOptions options_;
-  Projection projections_[3];  // query, key, value
+  CompositeProjection projections_[3];  // query, key, value
   SplitLinear skip_;
 };
 

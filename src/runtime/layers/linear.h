@@ -76,6 +76,9 @@ class SplitLinear {
   SplitLinear(const bundle::SafetensorsFile& file, const std::string& name, int64_t out, int64_t num_shared,
               int64_t num_own, int64_t width, Precision precision, std::span<const float> gain,
               bool with_bias);
+  // The same from memory: weight [out, (num_shared + num_own) · width]; `bias` [out] or empty.
+  SplitLinear(Precision precision, const float* weight, std::span<const float> bias, int64_t out,
+              int64_t num_shared, int64_t num_own, int64_t width, std::span<const float> gain = {});
   // part [rows, out].
   void shared_part(const Compute& compute, const OperandTokens& x, float* part) const;
   // `part` [requests, out], part_row [x.rows]: the request of each row; without shared tokens both are null.
@@ -88,5 +91,11 @@ class SplitLinear {
  private:
   Linear shared_, own_;
 };
+
+// A layer for each token: `<name>.weight` [tokens, out, in] and, with `with_bias`, `<name>.bias` [tokens,
+// out]. `gain` [tokens, in] of a norm before the product, folded into the columns, or empty.
+std::vector<Linear> load_by_token(const bundle::SafetensorsFile& file, const std::string& name,
+                                  int64_t tokens, int64_t out, int64_t in, bool with_bias,
+                                  std::span<const float> gain, Precision precision);
 
 }  // namespace uniscale::runtime

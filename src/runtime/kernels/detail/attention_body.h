@@ -106,6 +106,13 @@ void score_all_keys(const AttentionLayout& l, const uint32_t* keys, int64_t word
                                          l.scores + j * 16);
 }
 
+// Takes from queries first … first + count − 1 the own keys that stand after them.
+inline void forbid_later_keys(const AttentionArgs& a, const AttentionLayout& l, int64_t first,
+                              int64_t count) {
+  for (int64_t j = a.num_shared + first + 1; j < l.num_keys; ++j)
+    for (int64_t i = 0; i < std::min(count, j - a.num_shared - first); ++i) l.scores[j * 16 + i] = -1e30F;
+}
+
 // scores → weights, normalised over the keys, lane by lane.
 template <class S, Precision kPrecision>
 void softmax_weights(const AttentionArgs& a, const AttentionLayout& l, float scale) {
@@ -252,6 +259,7 @@ void attention_body(const AttentionArgs& a) {
             score_all_keys<S, kPrecision, 32>(part, keys, words, lane);
           else
             score_all_keys<S, kPrecision, 0>(part, keys, words, lane);
+          if (a.causal) forbid_later_keys(a, part, first + lane, std::min<int64_t>(count - lane, S::kLanes));
           softmax_weights<S, kPrecision>(a, part, scale);
         }
         for (int64_t d = 0; d < a.head_dim; d += kVectors * S::kLanes) {
