@@ -19,7 +19,7 @@ namespace uniscale::es3 {
 struct Knowledge {
   const ItemTexts& items;
   const Statistics& statistics;
-  const QueryEmbeddings& query_embeddings;
+  const QuerySearch& queries;
   uint64_t hash_seed = 0;
 };
 

@@ -82,9 +82,8 @@ class DayBuild {
         statistics_days_(ranges_.has_stages ? Statistics::days_for(store, request.options, day)
                                             : std::vector<base::Day>{}),
         statistics_(make_statistics(item_texts)),
-        queries_(make_query_index()),
-        query_embeddings_(request.options.query_embeddings, statistics_.query_bank()),
-        knowledge_{item_texts, statistics_, query_embeddings_, store.schema().hash_seed},
+        queries_(request.options, statistics_.query_bank(), store.schema().hash_seed),
+        knowledge_{item_texts, statistics_, queries_, store.schema().hash_seed},
         publisher_(request.options.samples, table::day_part(day)) {}
 
   DayReport run() {
@@ -130,12 +129,6 @@ class DayBuild {
   Statistics make_statistics(const ItemTexts& item_texts) const {
     ensure_statistics(store_, request_.options, statistics_days_);
     return {request_.options.samples, request_.options, ranges_.day, statistics_days_, item_texts};
-  }
-
-  std::unique_ptr<const QueryIndex> make_query_index() const {
-    const auto make =
-        request_.options.ann_index == "exact" ? make_exact_query_index : make_approximate_query_index;
-    return make(statistics_.query_bank(), store_.schema().hash_seed);
   }
 
   struct BuiltBucket {
@@ -245,9 +238,8 @@ class DayBuild {
     add_unexposed(logs, options, schema.hash_seed, search);
     add_attributed(logs, options, side.attribution, search);
     CandidateItems candidate_items(logs, items_);
-    CrossStage cross =
-        searchify(logs, options, ranges_, side.native, strays, bucket,
-                  arrived_clicks(logs, bucket, side.cross), knowledge_, *queries_, candidate_items);
+    CrossStage cross = searchify(logs, options, ranges_, side.native, strays, bucket,
+                                 arrived_clicks(logs, bucket, side.cross), knowledge_, candidate_items);
     events.merge(cross.events);
     const Draft draft = merge(logs, std::move(search), std::move(cross.draft));
     const Histories histories = build_histories(logs, options, request_.sequences, draft);
@@ -393,8 +385,7 @@ class DayBuild {
   const int num_threads_;
   const std::vector<base::Day> statistics_days_;
   const Statistics statistics_;
-  const std::unique_ptr<const QueryIndex> queries_;
-  const QueryEmbeddings query_embeddings_;
+  const QuerySearch queries_;
   const Knowledge knowledge_;
   table::Publisher publisher_;
   std::vector<StrayEvent> strays_;

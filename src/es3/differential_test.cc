@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "es3/detail/test_logs.h"
 #include "es3/reference.h"
+#include "table/parquet.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -62,7 +64,32 @@ struct Trial {
   std::vector<base::Day> published;
   std::vector<base::Day> compared;  // consecutive
   Options options;
+  bool has_query_embeddings = false;
 };
+
+// Two thirds of the queries with an embedding of three small numbers; few values, so that there are ties.
+void write_query_embeddings(const Trial& trial, const std::string& path) {
+  std::set<std::string> queries;
+  for (const PlainRequest& request : trial.logs.requests) {
+    if (request.query) queries.insert(*request.query);
+  }
+  table::StringVector texts;
+  std::vector<float> values;
+  std::vector<int32_t> offsets{0};
+  for (const std::string& query : queries) {
+    const uint64_t bits = base::stable_hash(5, query);
+    if (bits % 3 == 0) continue;
+    texts.push(query);
+    for (int shift = 8; shift < 32; shift += 8) values.push_back(static_cast<float>((bits >> shift) % 4) - 1);
+    offsets.push_back(static_cast<int32_t>(values.size()));
+  }
+  table::Table rows;
+  rows.add("query", table::make_strings(std::move(texts)));
+  rows.add("embedding", table::make_list(std::move(offsets), table::make_floats(std::move(values))));
+  table::ParquetWriter writer(path, {});
+  writer.write(rows);
+  writer.close();
+}
 
 // What the trials reached, so that a comparison that says little is noticed.
 struct Reached {
@@ -122,13 +149,17 @@ std::string difference_of(const Trial& trial, Reached* reached = nullptr) {
   request.options.from = base::format_day(trial.compared.front());
   request.options.to = base::format_day(trial.compared.back());
   request.sequences = trial.sequences;
+  if (trial.has_query_embeddings) {
+    request.options.query_embeddings = folder.path("query_embeddings.parquet");
+    write_query_embeddings(trial, request.options.query_embeddings);
+  }
   std::vector<DayReport> reports;
   try {
     reports = build(request);
   } catch (const base::InternalError& error) {
     return error.what();
   }
-  const Twin twin(trial.logs, trial.schema, trial.options);
+  const Twin twin(trial.logs, trial.schema, request.options);
   std::string out;
   for (size_t i = 0; i < trial.compared.size(); ++i) {
     const base::Day day = trial.compared[i];
@@ -244,6 +275,7 @@ TEST(Es3Differential, KernelsEqualTheSlowTwinOnSmallWorlds) {
     }
     const synth::SmallWorld world = synth::draw_small_world(seed, world_options);
     Trial trial{plain_logs(world), world.schema, world.sequences, world.days, {}, drawn_options(seed)};
+    trial.has_query_embeddings = seed % 5 == 0;
     // Every day of a few worlds, one day of the others.
     trial.compared = seed % 6 == 0 ? world.days : std::vector{world.days[seed % world.days.size()]};
     if (world_options.cross_heavy) {

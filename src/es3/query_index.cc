@@ -84,4 +84,18 @@ std::unique_ptr<const QueryIndex> make_exact_query_index(const std::vector<std::
   return std::make_unique<ExactQueryIndex>(bank, hash_seed);
 }
 
+QuerySearch::QuerySearch(const Options& options, const std::vector<std::string_view>& bank,
+                         uint64_t hash_seed)
+    : floor_(options.ann_floor),
+      index_(options.ann_index == "exact" ? make_exact_query_index(bank, hash_seed)
+                                          : make_approximate_query_index(bank, hash_seed)),
+      embeddings_(options.query_embeddings, bank) {}
+
+std::optional<QueryIndex::Found> QuerySearch::nearest(const text::NgramVector& title,
+                                                      std::span<const float> embedding,
+                                                      QueryIndex::Scratch& scratch) const {
+  return embeddings_.answers(embedding.size()) ? embeddings_.nearest(embedding, floor_)
+                                               : index_->nearest(title, floor_, scratch);
+}
+
 }  // namespace uniscale::es3

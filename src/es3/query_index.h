@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "es3/options.h"
 #include "text/similarity.h"
 
 namespace uniscale::es3 {
@@ -61,6 +62,21 @@ class QueryEmbeddings {
   std::vector<int32_t> queries_;  // in the bank, rising
   std::vector<float> rows_;       // [queries, length]
   std::vector<double> squared_norms_;
+};
+
+// Tier 3 as the options ask for it: by supplied embeddings where they answer, else by the exact or the
+// approximate index of `bank`. The build and `why` ask it alike. Thread-safe.
+class QuerySearch {
+ public:
+  QuerySearch(const Options& options, const std::vector<std::string_view>& bank, uint64_t hash_seed);
+  // `embedding`: the item's; may be empty.
+  std::optional<QueryIndex::Found> nearest(const text::NgramVector& title, std::span<const float> embedding,
+                                           QueryIndex::Scratch& scratch) const;
+
+ private:
+  const double floor_;
+  const std::unique_ptr<const QueryIndex> index_;
+  const QueryEmbeddings embeddings_;
 };
 
 }  // namespace uniscale::es3

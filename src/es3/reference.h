@@ -79,8 +79,13 @@ class PastDays {
   // The query under which most users natively clicked the item on the days before `day`, co_min_users at
   // least.
   virtual std::optional<CoQuery> co_query(const std::string& item_id, base::Day day) = 0;
-  // Queries asked ann_min_count times or more on the days before `day`, ascending.
-  virtual std::vector<std::string> query_bank(base::Day day) = 0;
+  struct SimilarQuery {
+    std::string query;
+    double similarity = 0;
+  };
+  // Of the queries asked ann_min_count times or more on the days before `day`, the one most similar to the
+  // item's embedding if there are embeddings of queries of its length, else to its title; ann_floor at least.
+  virtual std::optional<SimilarQuery> similar_query(const PlainItem& item, base::Day day) = 0;
   // round((1 − p0)/p0), clamped, by the day before `day`.
   virtual int64_t auto_negatives(base::Day day) = 0;
 };

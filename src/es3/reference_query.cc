@@ -37,26 +37,15 @@ bool find_co(const TwinInputs& in, PlainCross& click) {
   return true;
 }
 
-// The query most similar to the item's title. Ties: smaller query, which comes first.
 bool find_similar(const TwinInputs& in, PlainCross& click) {
   const PlainItem* item = item_at_time(in.logs, click.event->item_id, click.request->ts_ms);
-  if (!item || !item->title) return false;
-  const text::NgramVector& title = in.vectors.of(*item->title);
-  bool is_found = false;
-  text::NgramVector best;
-  for (const std::string& query : in.past.query_bank(base::day_of(click.request->ts_ms))) {
-    const text::NgramVector& vector = in.vectors.of(query);
-    if (!text::at_least(vector, title, in.options.ann_floor)) continue;
-    if (is_found && !is_greater_cosine(text::dot(vector, title), vector.squared_norm, text::dot(best, title),
-                                       best.squared_norm))
-      continue;
-    is_found = true;
-    best = vector;
-    click.query = query;
-    click.score = text::cosine(vector, title);
-  }
-  if (is_found) click.tier = schema::QueryTier::Ann;
-  return is_found;
+  if (!item) return false;
+  const auto found = in.past.similar_query(*item, base::day_of(click.request->ts_ms));
+  if (!found) return false;
+  click.tier = schema::QueryTier::Ann;
+  click.query = found->query;
+  click.score = found->similarity;
+  return true;
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // The slow twin of what past days teach (es3.md §3.2, §4): every question looks at all native events or all
 // requests.
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "es3/detail/reference_steps.h"
+#include "table/parquet.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -13,7 +15,38 @@ constexpr int64_t kMostAutoNegatives = 20;
 
 bool is_usable(const std::optional<std::string>& query) { return query && !query->empty(); }
 
+// −1, below any floor, if one of them is zero.
+double embedding_cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double product = 0, a_norm = 0, b_norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    product += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    a_norm += static_cast<double>(a[i]) * static_cast<double>(a[i]);
+    b_norm += static_cast<double>(b[i]) * static_cast<double>(b[i]);
+  }
+  return a_norm == 0 || b_norm == 0 ? -1 : product / std::sqrt(a_norm * b_norm);
+}
+
 }  // namespace
+
+PlainPastDays::PlainPastDays(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
+                             const std::vector<NativeEvent>& natives)
+    : logs_(logs), schema_(schema), options_(options), natives_(natives), vectors_(schema.hash_seed) {
+  if (options.query_embeddings.empty()) return;
+  const table::ParquetReader reader(options.query_embeddings);
+  for (int group = 0; group < reader.num_row_groups(); ++group) {
+    const table::Table rows = reader.read_row_group(group);
+    const table::Column& embedding = rows.require("embedding", table::Type::List, options.query_embeddings);
+    for (int64_t i = 0; i < rows.num_rows(); ++i) {
+      std::vector<float> values;
+      for (int64_t k = embedding.list_begin(i); k < embedding.list_end(i); ++k)
+        values.push_back(embedding.child(0).floats()[static_cast<size_t>(k)]);
+      const std::string_view query =
+          rows.require("query", table::Type::String, options.query_embeddings).string(i);
+      // Of a query given twice the first counts.
+      if (!values.empty()) query_embeddings_.try_emplace(std::string(query), values);
+    }
+  }
+}
 
 bool PlainPastDays::is_before(int64_t ts_ms, base::Day day) const {
   const int lookback_days = static_cast<int>(options_.stats_lookback.ms / base::kDayMs);
@@ -63,7 +96,7 @@ std::optional<PastDays::CoQuery> PlainPastDays::co_query(const std::string& item
   return CoQuery{*best, num_users};
 }
 
-std::vector<std::string> PlainPastDays::query_bank(base::Day day) {
+std::vector<std::string> PlainPastDays::query_bank(base::Day day) const {
   std::map<std::string, int64_t> num_requests;
   for (const PlainRequest& request : logs_.requests) {
     if (request.domain == schema_.search_domain && is_usable(request.query) && is_before(request.ts_ms, day))
@@ -74,6 +107,36 @@ std::vector<std::string> PlainPastDays::query_bank(base::Day day) {
     if (count >= options_.ann_min_count) bank.push_back(query);
   }
   return bank;
+}
+
+// By every query of the bank. Ties: smaller query, which comes first.
+std::optional<PastDays::SimilarQuery> PlainPastDays::similar_query(const PlainItem& item, base::Day day) {
+  std::optional<SimilarQuery> best;
+  const bool has_embeddings =
+      !query_embeddings_.empty() && query_embeddings_.begin()->second.size() == item.embedding.size();
+  if (has_embeddings) {
+    for (const std::string& query : query_bank(day)) {
+      const auto found = query_embeddings_.find(query);
+      if (found == query_embeddings_.end()) continue;
+      const double similarity = embedding_cosine(item.embedding, found->second);
+      if (similarity >= options_.ann_floor && (!best || similarity > best->similarity))
+        best = SimilarQuery{query, similarity};
+    }
+    return best;
+  }
+  if (!item.title) return std::nullopt;
+  const text::NgramVector& title = vectors_.of(*item.title);
+  text::NgramVector best_vector;
+  for (const std::string& query : query_bank(day)) {
+    const text::NgramVector& vector = vectors_.of(query);
+    if (!text::at_least(vector, title, options_.ann_floor)) continue;
+    if (best && !is_greater_cosine(text::dot(vector, title), vector.squared_norm,
+                                   text::dot(best_vector, title), best_vector.squared_norm))
+      continue;
+    best_vector = vector;
+    best = SimilarQuery{query, text::cosine(vector, title)};
+  }
+  return best;
 }
 
 // From the exposed search samples of the day before and the native events stamped before `day`. Rounded as a

@@ -32,13 +32,11 @@ struct Positive {
 class Searchifier {
  public:
   Searchifier(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
-              const Knowledge& knowledge, const QueryIndex& queries, CandidateItems& items,
-              std::vector<CrossClick> clicks)
+              const Knowledge& knowledge, CandidateItems& items, std::vector<CrossClick> clicks)
       : logs_(logs),
         options_(options),
         ranges_(ranges),
         knowledge_(knowledge),
-        queries_(queries),
         items_(items),
         clicks_(std::move(clicks)),
         similarity_(knowledge.items, options.negative_similarity),
@@ -177,11 +175,8 @@ class Searchifier {
     const auto key = static_cast<int64_t>(version.source) << 32 | version.row;
     const auto [it, is_new] = nearest_.try_emplace(key);
     if (is_new) {
-      const std::span<const float> embedding = knowledge_.items.embedding(version);
-      it->second =
-          knowledge_.query_embeddings.answers(embedding.size())
-              ? knowledge_.query_embeddings.nearest(embedding, options_.ann_floor)
-              : queries_.nearest(knowledge_.items.title_vector(version), options_.ann_floor, scratch_);
+      it->second = knowledge_.queries.nearest(knowledge_.items.title_vector(version),
+                                              knowledge_.items.embedding(version), scratch_);
     }
     return it->second;
   }
@@ -319,7 +314,6 @@ class Searchifier {
   const Options& options_;
   const DayRanges& ranges_;
   const Knowledge& knowledge_;
-  const QueryIndex& queries_;
   CandidateItems& items_;
   std::vector<CrossClick> clicks_;
   ItemSimilarity similarity_;
@@ -361,11 +355,9 @@ int64_t negatives_per_positive(const Options& options, const std::optional<Click
 
 CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
                      const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket,
-                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries,
-                     CandidateItems& items) {
+                     std::vector<CrossClick> clicks, const Knowledge& knowledge, CandidateItems& items) {
   if (clicks.empty()) return {};
-  return Searchifier(logs, options, ranges, knowledge, queries, items, std::move(clicks))
-      .run(native, strays, bucket);
+  return Searchifier(logs, options, ranges, knowledge, items, std::move(clicks)).run(native, strays, bucket);
 }
 
 }  // namespace uniscale::es3

@@ -9,7 +9,6 @@
 #include "es3/candidate_items.h"
 #include "es3/cross_clicks.h"
 #include "es3/draft.h"
-#include "es3/query_index.h"
 
 namespace uniscale::es3 {
 
@@ -45,7 +44,6 @@ struct CrossStage {
 // `clicks`: of this bucket's requests of the day, with `request` set.
 CrossStage searchify(const BucketLogs& logs, const Options& options, const DayRanges& ranges,
                      const NativeStage& native, const std::vector<StrayEvent>& strays, int bucket,
-                     std::vector<CrossClick> clicks, const Knowledge& knowledge, const QueryIndex& queries,
-                     CandidateItems& items);
+                     std::vector<CrossClick> clicks, const Knowledge& knowledge, CandidateItems& items);
 
 }  // namespace uniscale::es3

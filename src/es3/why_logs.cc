@@ -87,7 +87,7 @@ PlainLogs read_concerned(const logstore::LogStore& store, const Options& options
 TablePastDays::TablePastDays(const logstore::LogStore& store, const Options& options)
     : store_(store), options_(options) {}
 
-const Statistics& TablePastDays::statistics_of(base::Day day) {
+TablePastDays::Past& TablePastDays::past_of(base::Day day) {
   if (!texts_) {
     const auto file = store_.items_file();
     items_ = std::make_unique<EntityVersions>();
@@ -97,13 +97,13 @@ const Statistics& TablePastDays::statistics_of(base::Day day) {
     }
     texts_ = std::make_unique<ItemTexts>(*items_, store_.schema().hash_seed, file.value_or(""));
   }
-  std::unique_ptr<Statistics>& statistics = by_day_[day];
-  if (!statistics) {
+  std::unique_ptr<Past>& past = by_day_[day];
+  if (!past) {
     const std::vector<base::Day> days = Statistics::days_for(store_, options_, day);
     ensure_statistics(store_, options_, days);
-    statistics = std::make_unique<Statistics>(options_.samples, options_, day, days, *texts_);
+    past.reset(new Past{Statistics(options_.samples, options_, day, days, *texts_), nullptr});
   }
-  return *statistics;
+  return *past;
 }
 
 bool TablePastDays::was_clicked(const std::string& query, const std::string& item_id,
@@ -119,9 +119,15 @@ std::optional<PastDays::CoQuery> TablePastDays::co_query(const std::string& item
   return CoQuery{std::string(found->query), found->num_users};
 }
 
-std::vector<std::string> TablePastDays::query_bank(base::Day day) {
-  const std::vector<std::string_view>& bank = statistics_of(day).query_bank();
-  return {bank.begin(), bank.end()};
+std::optional<PastDays::SimilarQuery> TablePastDays::similar_query(const PlainItem& item, base::Day day) {
+  Past& past = past_of(day);
+  const std::vector<std::string_view>& bank = past.statistics.query_bank();
+  const uint64_t hash_seed = store_.schema().hash_seed;
+  if (!past.queries) past.queries = std::make_unique<QuerySearch>(options_, bank, hash_seed);
+  const auto found =
+      past.queries->nearest(text::ngram_vector(item.title.value_or(""), hash_seed), item.embedding, scratch_);
+  if (!found) return std::nullopt;
+  return SimilarQuery{std::string(bank[static_cast<size_t>(found->query)]), found->similarity};
 }
 
 int64_t TablePastDays::auto_negatives(base::Day day) {

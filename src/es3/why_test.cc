@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "es3/detail/test_logs.h"
+#include "table/parquet.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -221,6 +222,55 @@ TEST_F(Es3WhyCross, ASearchifiedRowShowsItsQueryAndEveryEvent) {
             "STORE: searchified request \"x:feed:f1:1670dfb4b13f0546\" has no item \"zz\" (2 in its list)");
   EXPECT_EQ(error_of([&] { why_label(options_, "x:feed:f1:0000000000000000", "a"); }),
             "STORE: no search request \"x:feed:f1:0000000000000000\" from 2026-02-26 to 2026-03-01");
+}
+
+// The build asks embeddings of queries first, where the shop supplies them: so does `why`, and it names the
+// query of the row that the build wrote.
+TEST_F(Es3Why, AQueryByEmbeddingsIsTheOneOfTheBuild) {
+  PlainLogs logs;
+  const int64_t before = kTen - base::kDayMs;
+  for (const char* query : {"coat", "lamp"}) {
+    for (const char* suffix : {"1", "2"}) {
+      logs.requests.push_back(
+          {std::string(query) + suffix, "search", "u2", before, query, {}, {{"z", 1, {}, {}}}});
+    }
+  }
+  logs.requests.push_back({"f1", "feed", "u1", kTen, {}, {}, {{"a", 1, {}, {}}, {"n", 2, {}, {}}}});
+  logs.events = {event("e1", "feed", "click", "u1", "a", kTen + 10'000, "f1")};
+  // By its title a is a coat, by its embedding a lamp.
+  logs.items = {{"a", logstore::kEver, "coat", "Coats", {}, {0, 1}},
+                {"n", logstore::kEver, "coats", "Coats", {}, {}}};
+  schema::LogSchema schema;
+  schema.num_buckets = 2;
+  options_.store = folder_.path("embedded");
+  options_.samples = folder_.path("samples");
+  write_store(logs, schema, {kDay.plus(-1), kDay}, options_.store);
+  table::Table rows;
+  table::StringVector texts;
+  for (const char* query : {"coat", "lamp"}) texts.push(query);
+  rows.add("query", table::make_strings(std::move(texts)));
+  rows.add("embedding", table::make_list({0, 2, 4}, table::make_floats({1, 0, 0.1F, 1})));
+  const std::string file = folder_.path("queries.parquet");
+  table::ParquetWriter writer(file, {});
+  writer.write(rows);
+  writer.close();
+
+  const auto built_query = [&] {
+    BuildRequest request;
+    request.options = options_;
+    request.options.dt = "2026-03-01";
+    build(request);
+    return read_samples(options_.samples, kDay, schema, {}).at(0).query.value();
+  };
+  for (const char* index : {"exact", "approximate"}) {
+    options_.ann_index = index;
+    options_.query_embeddings.clear();
+    EXPECT_EQ(built_query(), "coat");
+    EXPECT_THAT(why_event(options_, "e1"), HasSubstr("with query \"coat\" by tier ann, score 1,")) << index;
+    options_.query_embeddings = file;
+    EXPECT_EQ(built_query(), "lamp");
+    EXPECT_THAT(why_event(options_, "e1"), HasSubstr("with query \"lamp\" by tier ann, score 0.99")) << index;
+  }
 }
 
 TEST_F(Es3Why, WhatIsNotThereIsNamed) {

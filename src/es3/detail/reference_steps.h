@@ -59,21 +59,24 @@ struct TwinInputs {
 class PlainPastDays : public PastDays {
  public:
   PlainPastDays(const PlainLogs& logs, const schema::LogSchema& schema, const Options& options,
-                const std::vector<NativeEvent>& natives)
-      : logs_(logs), schema_(schema), options_(options), natives_(natives) {}
+                const std::vector<NativeEvent>& natives);
   bool was_clicked(const std::string& query, const std::string& item_id,
                    const std::optional<std::string>& category, base::Day event_day) override;
   std::optional<CoQuery> co_query(const std::string& item_id, base::Day day) override;
-  std::vector<std::string> query_bank(base::Day day) override;
+  std::optional<SimilarQuery> similar_query(const PlainItem& item, base::Day day) override;
   int64_t auto_negatives(base::Day day) override;
 
  private:
   // Is `ts_ms` on a day before `day` within stats_lookback?
   bool is_before(int64_t ts_ms, base::Day day) const;
+  // Queries asked ann_min_count times or more on the days before `day`, ascending.
+  std::vector<std::string> query_bank(base::Day day) const;
   const PlainLogs& logs_;
   const schema::LogSchema& schema_;
   const Options& options_;
   const std::vector<NativeEvent>& natives_;
+  TextVectors vectors_;
+  std::map<std::string, std::vector<float>> query_embeddings_;  // of the file that options name
 };
 
 // §3: gives each event of the input its fate where a sample was found, and returns the credits.
