@@ -238,6 +238,33 @@ int64_t EntityTable::find(std::string_view id) const {
   return -1;
 }
 
+void EntityTable::find_all(std::span<const std::string> ids, std::span<int64_t> rows) const {
+  constexpr size_t kAtOnce = 64;
+  const uint64_t mask = layout_->num_slots - 1;
+  uint64_t slots[kAtOnce];
+  for (size_t begin = 0; begin < ids.size(); begin += kAtOnce) {
+    const size_t count = std::min(kAtOnce, ids.size() - begin);
+    for (size_t i = 0; i < count; ++i) {
+      slots[i] = base::stable_hash(kIdSeed, ids[begin + i]) & mask;
+      __builtin_prefetch(layout_->slots + slots[i]);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      rows[begin + i] = static_cast<int64_t>(layout_->slots[slots[i]]) - 1;
+      if (rows[begin + i] < 0) continue;
+      const Cell* cells = &layout_->cell(rows[begin + i], 0);
+      for (uint64_t c = 0; c < layout_->row_cells; c += 4) __builtin_prefetch(cells + c);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (rows[begin + i] >= 0) __builtin_prefetch(layout_->text(layout_->cell(rows[begin + i], 0)).data());
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t row = rows[begin + i];
+      if (row >= 0 && layout_->text(layout_->cell(row, 0)) != ids[begin + i])
+        rows[begin + i] = find(ids[begin + i]);
+    }
+  }
+}
+
 EntityValue EntityTable::value(int64_t row, int column) const {
   EntityValue value{.number = std::numeric_limits<double>::quiet_NaN()};
   const Cell& cell = layout_->cell(row, static_cast<uint64_t>(column) + 1);

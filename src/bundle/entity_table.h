@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,8 @@ class EntityTable {
   int64_t num_rows() const { return num_rows_; }
   // −1 if unknown.
   int64_t find(std::string_view id) const;
+  // The same for many at once, whose memory is fetched side by side: rows[i] of ids[i].
+  void find_all(std::span<const std::string> ids, std::span<int64_t> rows) const;
   EntityValue value(int64_t row, int column) const;
 
  private:

@@ -102,6 +102,11 @@ TEST_F(EntityTableFile, FindsAllOfManyAndNoOther) {
     ASSERT_EQ(table.value(row, 0).integer, i * i);
     ASSERT_EQ(table.find("no" + std::to_string(i)), -1);
   }
+  std::vector<std::string> ids;
+  for (int64_t i = 0; i < 6000; ++i) ids.push_back("id" + std::to_string(i * 4999 % 6000));
+  std::vector<int64_t> rows(ids.size());
+  table.find_all(ids, rows);
+  for (size_t i = 0; i < ids.size(); ++i) ASSERT_EQ(rows[i], table.find(ids[i])) << ids[i];
 }
 
 TEST_F(EntityTableFile, EmptyTable) {

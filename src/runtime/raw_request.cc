@@ -167,19 +167,31 @@ void fill_request_side(const RawRequest& request, const Feature& feature,
               : out.push_missing(feature.value_type);
 }
 
+// Where an item's values are.
+struct ItemRow {
+  int64_t row = -1;  // of the table
+  const bundle::FreshRow* fresh = nullptr;
+};
+
 // Embeddings stand in the item table as the bytes of their floats (docs/formats/bundle.md); a request cannot
 // bring them.
 void fill_vectors(const RawRequest& request, const Feature& feature, const bundle::EntityTable* items,
-                  const std::vector<int64_t>& item_rows, ColumnBuffer& out) {
+                  const std::vector<ItemRow>& item_rows, ColumnBuffer& out) {
   const std::string name(after_dot(feature.source));
   US_REQUIRE(
       !request.items.contains(name),
       fmt::format("items.features.{}: expected none, embeddings come from the bundle's item table", name));
   const int column = table_column(items, name, schema::ValueType::String);
   out.offsets.push_back(0);
-  for (const int64_t row : item_rows) {
-    const std::string_view bytes =
-        column >= 0 && row >= 0 ? items->value(row, column).text : std::string_view();
+  for (const auto& [row, fresh] : item_rows) {
+    const auto newer = fresh ? fresh->value(name, schema::ValueType::String) : std::nullopt;
+    std::string_view bytes;
+    if (newer) {
+      // Of another length if it was given for a model with other embeddings.
+      if (newer->text.size() == static_cast<size_t>(feature.dim - 1) * sizeof(float)) bytes = newer->text;
+    } else if (column >= 0 && row >= 0) {
+      bytes = items->value(row, column).text;
+    }
     for (size_t at = 0; at + sizeof(float) <= bytes.size(); at += sizeof(float)) {
       float value = 0;
       std::memcpy(&value, bytes.data() + at, sizeof(float));
@@ -190,7 +202,7 @@ void fill_vectors(const RawRequest& request, const Feature& feature, const bundl
 }
 
 void fill_candidate_side(const RawRequest& request, const Feature& feature, const bundle::EntityTable* items,
-                         const std::vector<int64_t>& item_rows, ColumnBuffer& out) {
+                         const std::vector<ItemRow>& item_rows, ColumnBuffer& out) {
   if (feature.source == "item_id") {
     for (const std::string& id : request.item_ids) out.push_text(id);
     return;
@@ -204,10 +216,16 @@ void fill_candidate_side(const RawRequest& request, const Feature& feature, cons
     for (const RawValue& value : it->second) push_value(value, feature, out);
     return;
   }
-  const int column = feature.source.starts_with("item.") ? table_column(items, name, feature.value_type) : -1;
-  for (int64_t row : item_rows) {
-    column >= 0 && row >= 0 ? push_entity(items->value(row, column), feature, out)
-                            : out.push_missing(feature.value_type);
+  const bool is_item = feature.source.starts_with("item.");
+  const int column = is_item ? table_column(items, name, feature.value_type) : -1;
+  for (const auto& [row, fresh] : item_rows) {
+    const auto newer = is_item && fresh ? fresh->value(name, feature.value_type) : std::nullopt;
+    if (newer) {
+      push_entity(*newer, feature, out);
+    } else {
+      column >= 0 && row >= 0 ? push_entity(items->value(row, column), feature, out)
+                              : out.push_missing(feature.value_type);
+    }
   }
 }
 
@@ -259,6 +277,22 @@ void keep_known(const feature::FeatureSpec& spec, RawRequest& request) {
   keep(request.items, item_names_of(spec));
 }
 
+std::vector<ItemColumn> item_columns(const feature::FeatureSpec& spec) {
+  std::vector<ItemColumn> columns;
+  for (const Feature& feature : spec.features()) {
+    if (!feature.source.starts_with("item.")) continue;
+    const bool is_vector = feature.kind == feature::Kind::Vector;
+    columns.push_back({.name = std::string(after_dot(feature.source)),
+                       .type = is_vector ? schema::ValueType::String : feature.value_type,
+                       .vector_size = is_vector ? feature.dim - 1 : 0});
+  }
+  std::sort(columns.begin(), columns.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  columns.erase(std::unique(columns.begin(), columns.end(),
+                            [](const auto& a, const auto& b) { return a.name == b.name; }),
+                columns.end());
+  return columns;
+}
+
 int32_t age_bucket(int64_t request_ts_ms, int64_t event_ts_ms) {
   // Unsigned difference: hostile times must not overflow.
   if (event_ts_ms >= request_ts_ms) return 0;
@@ -294,7 +328,7 @@ std::vector<SequenceRule> sequences_from_json(const json::Value& value, std::str
 void to_batch(const RawRequest& request, const feature::FeatureSpec& spec,
               const std::vector<SequenceRule>& sequences, const bundle::EntityTable* items,
               const bundle::EntityTable* users, bool strict, feature::RequestBatch& batch,
-              MissingReport& missing) {
+              MissingReport& missing, const bundle::FreshItems* fresh) {
   const int domain = spec.domain_index(request.domain);
   US_REQUIRE(domain >= 0, fmt::format("context.domain: expected one of {}, got \"{}\"",
                                       fmt::join(spec.domains(), ", "), request.domain));
@@ -323,10 +357,15 @@ void to_batch(const RawRequest& request, const feature::FeatureSpec& spec,
   missing = {};
   const int64_t user_row = users != nullptr && request.user_id ? users->find(*request.user_id) : -1;
   missing.user = users != nullptr && user_row < 0;
-  std::vector<int64_t> item_rows(num_items, -1);
-  for (size_t i = 0; i < num_items && items != nullptr; ++i) {
-    item_rows[i] = items->find(request.item_ids[i]);
-    if (item_rows[i] < 0) missing.items.push_back(static_cast<int32_t>(i));
+  std::vector<int64_t> table_rows(num_items, -1);
+  std::vector<const bundle::FreshRow*> fresh_rows(num_items, nullptr);
+  if (items != nullptr) items->find_all(request.item_ids, table_rows);
+  if (fresh != nullptr && fresh->size() > 0) fresh->find_all(request.item_ids, fresh_rows);
+  std::vector<ItemRow> item_rows(num_items);
+  for (size_t i = 0; i < num_items; ++i) {
+    item_rows[i] = {table_rows[i], fresh_rows[i]};
+    if (items != nullptr && item_rows[i].row < 0 && item_rows[i].fresh == nullptr)
+      missing.items.push_back(static_cast<int32_t>(i));
   }
   for (const Feature& feature : spec.features()) {
     ColumnBuffer buffer;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bundle/entity_table.h"
+#include "bundle/fresh_items.h"
 #include "feature/feature_spec.h"
 #include "feature/request_batch.h"
 #include "json/json.h"
@@ -73,13 +74,22 @@ struct MissingReport {
   std::vector<int32_t> items;  // places in item_ids
 };
 
-// Encodes `request` into `batch` (emptied first). Null tables: nothing is known but what the request says.
+// Encodes `request` into `batch` (emptied first). A value of the request wins, then one of a fresh row, then
+// the table's. Null tables: nothing is known but what the request says.
 // Throws UserError for a feature name that the model does not have (with `strict`), a value of another type,
 // or a domain that is not the model's.
 void to_batch(const RawRequest& request, const feature::FeatureSpec& spec,
               const std::vector<SequenceRule>& sequences, const bundle::EntityTable* items,
               const bundle::EntityTable* users, bool strict, feature::RequestBatch& batch,
-              MissingReport& missing);
+              MissingReport& missing, const bundle::FreshItems* fresh = nullptr);
+
+// Item columns that the model reads, by their bare names.
+struct ItemColumn {
+  std::string name;
+  schema::ValueType type = schema::ValueType::String;
+  int64_t vector_size = 0;  // of an embedding; 0: not one
+};
+std::vector<ItemColumn> item_columns(const feature::FeatureSpec& spec);
 
 // Drops values that the model does not read, so that a strict reader takes the request.
 void keep_known(const feature::FeatureSpec& spec, RawRequest& request);

@@ -88,6 +88,11 @@ void Metrics::print_inferences(std::string& out) const {
         [&](const auto& sum) { return microseconds(sum.seconds.output); });
 }
 
+void Metrics::count_upsert(int code) {
+  const std::scoped_lock lock(mutex_);
+  ++upserts_[fmt::format("code=\"{}\"", code)];
+}
+
 void Metrics::set_model(const std::string& model, int64_t version) {
   const std::scoped_lock lock(mutex_);
   models_[model] = version;
@@ -109,6 +114,9 @@ std::string Metrics::text() const {
     head("uniscale_model_loads_total", "counter", "Versions loaded or refused.");
     for (const auto& [labels, count] : loads_)
       out += fmt::format("uniscale_model_loads_total{{{}}} {}\n", labels, count);
+    head("uniscale_item_upserts_total", "counter", "Upserts of fresh items by HTTP code.");
+    for (const auto& [labels, count] : upserts_)
+      out += fmt::format("uniscale_item_upserts_total{{{}}} {}\n", labels, count);
     head("uniscale_feature_missing_total", "counter", "Rows that a feature had no value for.");
     for (const auto& [labels, count] : missing_features_)
       out += fmt::format("uniscale_feature_missing_total{{{}}} {}\n", labels, count);
@@ -129,6 +137,14 @@ std::string Metrics::text() const {
   out += fmt::format("uniscale_rank_log_lines_total {}\n", rank_log_lines.load());
   head("uniscale_rank_log_dropped_total", "counter", "Lines that the rank log could not take or write.");
   out += fmt::format("uniscale_rank_log_dropped_total {}\n", rank_log_dropped.load());
+  head("uniscale_fresh_items", "gauge", "Items that lie over the bundles' tables.");
+  out += fmt::format("uniscale_fresh_items {}\n", fresh_items.load());
+  head("uniscale_items_log_bytes", "gauge", "Size of the items log.");
+  out += fmt::format("uniscale_items_log_bytes {}\n", items_log_bytes.load());
+  head("uniscale_items_log_torn_bytes", "gauge", "Bytes of an unfinished record that the start cut off.");
+  out += fmt::format("uniscale_items_log_torn_bytes {}\n", items_log_torn_bytes.load());
+  head("uniscale_items_log_damaged_records", "gauge", "Bad records that the start passed over.");
+  out += fmt::format("uniscale_items_log_damaged_records {}\n", items_log_damaged.load());
   head("uniscale_in_flight", "gauge", "Rank requests being worked on.");
   out += fmt::format("uniscale_in_flight {}\n", in_flight.load());
   head("uniscale_queue_requests", "gauge", "Requests that wait for a scoring thread.");

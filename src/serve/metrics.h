@@ -38,10 +38,13 @@ class Metrics {
     double total = 0, queue = 0, input = 0, infer = 0, output = 0;
   };
   void count_inference(const std::string& model, int64_t version, int64_t candidates, const Seconds& seconds);
+  // A POST /v1/items:upsert that was answered `code`.
+  void count_upsert(int code);
   void set_model(const std::string& model, int64_t version);
   Histogram rank_duration, queue_duration, stage_parse, stage_features, stage_score, stage_reply;
   std::atomic<uint64_t> candidates{0}, unknown_features{0}, rank_log_lines{0}, rank_log_dropped{0};
   std::atomic<int64_t> in_flight{0}, queue_waiting{0}, queue_candidates{0};
+  std::atomic<int64_t> fresh_items{0}, items_log_bytes{0}, items_log_torn_bytes{0}, items_log_damaged{0};
   std::string text() const;
 
  private:
@@ -51,7 +54,7 @@ class Metrics {
     Seconds seconds;
   };
   void print_inferences(std::string& out) const;
-  std::map<std::string, uint64_t> requests_, shed_, loads_, missing_features_;  // by label text
+  std::map<std::string, uint64_t> upserts_, requests_, shed_, loads_, missing_features_;  // by label text
   std::map<std::string, Inferences> inferences_;
   std::map<std::string, int64_t> models_;
   std::atomic<uint64_t> missing_users_{0}, missing_items_{0};

@@ -38,6 +38,10 @@ const config::Section<Options>& section() {
           .field("log_requests", &Options::log_requests,
                  "folder of the rank log that uniscale ingest reads; empty: none",
                  {.source = "serving.md §6"})
+          .field("items_log", &Options::items_log,
+                 "folder of the log of fresh items, one server each; empty: no POST /v1/items:upsert")
+          .field("max_fresh_items", &Options::max_fresh_items, "fresh items at most; more are answered 413",
+                 {.min = 1, .max = 100000000})
           .field("poll_interval", &Options::poll_interval, "how often CURRENT is looked at",
                  {.min = 10, .source = "serving.md §4"})
           .field("drain_delay", &Options::drain_delay,

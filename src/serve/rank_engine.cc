@@ -133,10 +133,11 @@ class RankJob final : public Job {
     begin = Clock::now();
     memory_ = engine_.borrow_memory();
     if (!engine_.options_.strict_features) engine_.metrics_.unknown_features += unknown_names();
+    const auto fresh = engine_.fresh_items_ ? engine_.fresh_items_->state() : nullptr;
     runtime::to_batch(input_->request, spec, task_.model->sequences,
                       task_.model->items ? &*task_.model->items : nullptr,
                       task_.model->users ? &*task_.model->users : nullptr, engine_.options_.strict_features,
-                      memory_->batch, memory_->missing);
+                      memory_->batch, memory_->missing, fresh.get());
     const size_t num_items = input_->request.item_ids.size();
     memory_->heads.resize(task_.model->ranker->heads().size());
     for (auto& head : memory_->heads) head.resize(num_items);

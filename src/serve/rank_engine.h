@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bundle/fresh_items.h"
 #include "runtime/raw_request.h"
 #include "serve/http_message.h"
 #include "serve/metrics.h"
@@ -77,6 +78,8 @@ class RankEngine {
   // stop(), and no scoring thread runs when it returns.
   void shut_down();
   void set_observer(RankObserver observer) { observer_ = std::move(observer); }
+  // Items that lie over every model's table; before the first request.
+  void set_fresh_items(const bundle::FreshItemStore* items) { fresh_items_ = items; }
   const Options& options() const { return options_; }
   Metrics& metrics() { return metrics_; }
 
@@ -92,6 +95,7 @@ class RankEngine {
   ModelSet& models_;
   Metrics& metrics_;
   RankObserver observer_;
+  const bundle::FreshItemStore* fresh_items_ = nullptr;
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
   std::vector<std::unique_ptr<Memory>> free_memory_;

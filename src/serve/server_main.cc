@@ -56,7 +56,7 @@ int serve(const Options& options, const std::string& port_file) {
 int run(int argc, char** argv) {
   CLI::App app{"uniscale-server: ranks search candidates over HTTP (docs/serving.md)"};
   app.set_version_flag("--version", std::string(base::kVersion));
-  std::string config_path, port_file, repository, log_requests, precision;
+  std::string config_path, port_file, repository, log_requests, precision, items_log;
   std::vector<std::string> sets;
   app.add_option("--config", config_path, "TOML file with a [serve] section and nothing else");
   app.add_option("--set", sets, "Override one key: serve.port=9000; may be repeated")
@@ -64,6 +64,8 @@ int run(int argc, char** argv) {
   app.add_option("--repository", repository, "Model repository; the same as --set serve.repository=…");
   app.add_option("--log-requests", log_requests,
                  "Folder of the rank log; the same as --set serve.log_requests=…");
+  app.add_option("--items-log", items_log,
+                 "Folder of the log of fresh items; the same as --set serve.items_log=…");
   app.add_option("--precision", precision, "fp32 or bf16; the same as --set serve.precision=…");
   app.add_option("--port-file", port_file,
                  "Write the HTTP, metrics and gRPC port here, a line each, once the server listens");
@@ -73,6 +75,7 @@ int run(int argc, char** argv) {
     config::load(config_path, sets, {{&section(), &options}});
     if (!repository.empty()) options.repository = repository;
     if (!log_requests.empty()) options.log_requests = log_requests;
+    if (!items_log.empty()) options.items_log = items_log;
     if (!precision.empty()) options.precision = precision;
     return serve(options, port_file);
   } catch (const CLI::ParseError& error) {

@@ -17,7 +17,10 @@
 namespace uniscale::serve {
 
 Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
-    : options_(options), models_(models), engine_(options, models, metrics) {
+    : options_(options),
+      models_(models),
+      items_(options, models, metrics),
+      engine_(options, models, metrics) {
   router_.add_plain("GET", "/v2/health/live", [](const HttpRequest&, const PathValues&) -> HttpReply {
     return {.body = R"({"live":true})"};
   });
@@ -37,6 +40,11 @@ Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
   add_rerank_routes(router_, engine_);
   add_explain_routes(router_, engine_);
   add_oip_routes(router_, engine_, models_);
+  engine_.set_fresh_items(&items_.items());
+  router_.add("POST", "/v1/items:upsert",
+              [this](const HttpRequest& request, const PathValues&, const ReplyFunction& reply) {
+                items_.upsert(request, reply);
+              });
   admin_router_.add("POST", "/v1/models/{model}:load",
                     [this](const HttpRequest&, const PathValues& values, const ReplyFunction& reply) {
                       load_model(values[0], reply);
@@ -124,6 +132,7 @@ void Service::load_model(const std::string& name, const ReplyFunction& reply) {
 
 void Service::shut_down() {
   engine_.shut_down();
+  items_.stop();
   const std::scoped_lock lock(load_mutex_);
   if (loading_.valid()) loading_.wait();
 }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "serve/http_message.h"
+#include "serve/items_api.h"
 #include "serve/metrics.h"
 #include "serve/model_set.h"
 #include "serve/options.h"
@@ -19,6 +20,7 @@ namespace uniscale::serve {
 
 class Service {
  public:
+  // Throws UserError, IoError if the items log cannot be opened.
   Service(const Options& options, ModelSet& models, Metrics& metrics);
   // Replies once, on this thread or a scoring thread.
   void handle(const HttpRequest& request, ReplyFunction reply);
@@ -49,6 +51,7 @@ class Service {
   const Options& options_;
   ModelSet& models_;
   std::atomic<bool> draining_{false};
+  ItemsApi items_;  // before the engine, which reads it
   RankEngine engine_;
   Router router_, admin_router_;
   std::mutex draining_mutex_;
