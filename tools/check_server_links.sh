@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The serving binary needs neither torch nor Arrow. usage: check_server_links.sh <binary>
+# The binaries of the online half need neither torch nor Arrow. usage: check_server_links.sh <binary>…
 set -euo pipefail
-needed=$(readelf -d "$1" | grep NEEDED)
-if grep -E 'torch|c10|arrow|parquet|python' <<< "$needed"; then
-  echo "$1 needs a library of the offline half"
-  exit 1
-fi
+for binary in "$@"; do
+  needed=$(readelf -d "$binary" | grep NEEDED)
+  if grep -E 'torch|c10|arrow|parquet|python' <<< "$needed"; then
+    echo "$binary needs a library of the offline half"
+    exit 1
+  fi
+done

@@ -30,5 +30,6 @@ void add_eval(CLI::App& app);
 void add_export(CLI::App& app);
 void add_config(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_gateway(CLI::App& app);
 
 }  // namespace uniscale::cli

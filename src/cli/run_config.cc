@@ -17,6 +17,7 @@ std::vector<config::Binding> bindings_of(RunConfig& config) {
       {&model::section(), &config.model},
       {&train::section(), &config.train},
       {&serve::section(), &config.serve},
+      {&gateway::section(), &config.gateway},
   };
 }
 

@@ -10,6 +10,7 @@
 #include "es3/gates.h"
 #include "es3/options.h"
 #include "feature/feature_spec.h"
+#include "gateway/options.h"
 #include "ingest/options.h"
 #include "model/options.h"
 #include "schema/log_schema.h"
@@ -33,6 +34,7 @@ struct RunConfig {
   model::Options model;
   train::Options train;
   serve::Options serve;
+  gateway::Options gateway;
 
   schema::LogSchema schema;  // made from schema_options
   std::string resolved;      // every key written out: stored inside every artefact

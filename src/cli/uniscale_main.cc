@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
   add_export(app);
   add_config(app);
   add_serve(app);
+  add_gateway(app);
   try {
     require_known_verb(app, argc, argv);
     app.parse(argc, argv);

@@ -4,10 +4,15 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace uniscale::serve {
 
 using TimePoint = std::chrono::steady_clock::time_point;
+
+// As sent, in their order; names in any case.
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;
@@ -18,6 +23,7 @@ struct HttpRequest {
   std::string client;  // address of the peer
   std::string content_encoding = {}, accept_encoding = {};
   std::string inference_header_length = {};  // Inference-Header-Content-Length as sent
+  HttpHeaders headers = {};                  // all, where HttpApp::keeps_headers
 };
 
 struct HttpReply {
@@ -26,6 +32,7 @@ struct HttpReply {
   std::string body;
   bool retry_after = false;
   std::string content_encoding = {}, inference_header_length = {};  // empty: not sent
+  HttpHeaders headers = {};                                         // further ones
 };
 
 // Takes the reply of one request, once, on any thread.

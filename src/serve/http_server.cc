@@ -18,19 +18,12 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 
 struct HttpServer::Impl {
-  Impl(const Options& options, Service& the_service, Metrics& metrics)
-      : service(the_service),
-        shared{options, metrics},
+  Impl(const Options& options, HttpApp the_app, Metrics& metrics)
+      : app(std::move(the_app)),
+        shared{options, metrics, app.keeps_headers},
         context(static_cast<int>(options.io_threads)),
-        main(context, options.bind, options.port, shared,
-             [&the_service](const HttpRequest& request, ReplyFunction reply) {
-               the_service.handle(request, std::move(reply));
-             }),
-        side(context, options.bind, options.metrics_port, shared,
-             [&metrics, &the_service](const HttpRequest& request, ReplyFunction reply) {
-               if (request.target != "/metrics") return the_service.handle_admin(request, std::move(reply));
-               reply({.content_type = "text/plain; version=0.0.4", .body = metrics.text()});
-             }),
+        main(context, options.bind, options.port, shared, app.handle),
+        side(context, options.bind, options.metrics_port, shared, app.handle_admin),
         signals(context),
         timer(context) {}
 
@@ -38,7 +31,7 @@ struct HttpServer::Impl {
   void drain() {
     if (shared.draining.exchange(true)) return;
     log_event("info", "draining", {{"delay_ms", shared.options.drain_delay.ms}});
-    service.begin_draining();
+    app.begin_draining();
     timer.expires_after(std::chrono::milliseconds(shared.options.drain_delay.ms));
     timer.async_wait([this](beast::error_code) {
       main.close();
@@ -59,14 +52,14 @@ struct HttpServer::Impl {
     }
     if (late) {
       log_event("warning", "drain_timeout", {{"in_flight", shared.active.load()}});
-      service.stop();
+      app.stop();
     }
     // One more breath for replies that are being written.
     timer.expires_after(std::chrono::milliseconds(100));
     timer.async_wait([this](beast::error_code) { context.stop(); });
   }
 
-  Service& service;
+  HttpApp app;
   detail::Shared shared;
   asio::io_context context;
   detail::Listener main, side;
@@ -75,8 +68,21 @@ struct HttpServer::Impl {
   std::chrono::steady_clock::time_point give_up_at;
 };
 
-HttpServer::HttpServer(const Options& options, Service& service, Metrics& metrics)
-    : impl_(std::make_unique<Impl>(options, service, metrics)) {}
+HttpApp app_of(Service& service, Metrics& metrics) {
+  return {.handle = [&service](const HttpRequest& request,
+                               ReplyFunction reply) { service.handle(request, std::move(reply)); },
+          .handle_admin =
+              [&service, &metrics](const HttpRequest& request, ReplyFunction reply) {
+                if (request.target != "/metrics") return service.handle_admin(request, std::move(reply));
+                reply({.content_type = "text/plain; version=0.0.4", .body = metrics.text()});
+              },
+          .begin_draining = [&service] { service.begin_draining(); },
+          .stop = [&service] { service.stop(); },
+          .shut_down = [&service] { service.shut_down(); }};
+}
+
+HttpServer::HttpServer(const Options& options, HttpApp app, Metrics& metrics)
+    : impl_(std::make_unique<Impl>(options, std::move(app), metrics)) {}
 HttpServer::~HttpServer() = default;
 uint16_t HttpServer::port() const { return impl_->main.port(); }
 uint16_t HttpServer::metrics_port() const { return impl_->side.port(); }
@@ -110,7 +116,7 @@ void HttpServer::run(bool handle_signals, const std::function<void()>& refresh) 
   impl_->context.run();
   for (std::thread& thread : threads) thread.join();
   // Before the connections die: jobs hold their replies.
-  impl_->service.shut_down();
+  impl_->app.shut_down();
   {
     const std::scoped_lock lock(mutex);
     done = true;

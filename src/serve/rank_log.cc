@@ -102,14 +102,16 @@ RankLog::~RankLog() {
   thread_.join();
 }
 
+std::string RankLog::new_request_id() {
+  const std::scoped_lock lock(mutex_);
+  return fmt::format("{}-{}", base::hex64(first_request_), num_requests_++);
+}
+
 void RankLog::write(const Ranking& ranking) {
-  uint64_t number = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    number = num_requests_++;
-  }
-  const std::string line =
-      rank_log_line(ranking, now_ms(), fmt::format("{}-{}", base::hex64(first_request_), number));
+  write_line(rank_log_line(ranking, now_ms(), new_request_id()));
+}
+
+void RankLog::write_line(const std::string& line) {
   const std::scoped_lock lock(mutex_);
   if (static_cast<int64_t>(waiting_.size() + line.size()) > limits_.max_waiting_bytes) {
     ++metrics_.rank_log_dropped;

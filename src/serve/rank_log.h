@@ -46,6 +46,10 @@ class RankLog {
   RankLog(const RankLog&) = delete;
   RankLog& operator=(const RankLog&) = delete;
   void write(const Ranking& ranking);
+  // A line that somebody else made, ended by '\n'.
+  void write_line(const std::string& line);
+  // For a request that brings no id: no two servers or starts share it.
+  std::string new_request_id();
 
  private:
   struct File;

@@ -31,7 +31,7 @@ int serve(const Options& options, const std::string& port_file) {
   Service service(options, models, metrics);
   if (rank_log)
     service.engine().set_observer([&rank_log](const Ranking& ranking) { rank_log->write(ranking); });
-  HttpServer server(options, service, metrics);
+  HttpServer server(options, app_of(service, metrics), metrics);
   models.refresh();
   std::unique_ptr<GrpcServer> grpc;
   if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(options, service);

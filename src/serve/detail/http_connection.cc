@@ -93,6 +93,10 @@ void Connection::answer() {
   request.content_encoding = std::string(message[http::field::content_encoding]);
   request.accept_encoding = std::string(message[http::field::accept_encoding]);
   request.inference_header_length = std::string(message["Inference-Header-Content-Length"]);
+  if (shared_.keeps_headers) {
+    for (const auto& field : message)
+      request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+  }
   request.client = client_;
   request.body = std::move(message.body());
   keep_alive_ = message.keep_alive();
@@ -133,6 +137,7 @@ void Connection::reply(HttpReply out) {
   if (!out.content_encoding.empty()) response_->set(http::field::content_encoding, out.content_encoding);
   if (!out.inference_header_length.empty())
     response_->set("Inference-Header-Content-Length", out.inference_header_length);
+  for (const auto& [name, value] : out.headers) response_->insert(name, value);
   if (out.retry_after) response_->set(http::field::retry_after, "1");
   response_->keep_alive(keep_alive_ && !shared_.draining);
   const size_t size = out.body.size();

@@ -28,6 +28,7 @@ using tcp = asio::ip::tcp;
 struct Shared {
   const Options& options;
   Metrics& metrics;
+  bool keeps_headers = false;
   std::atomic<bool> draining{false};
   std::atomic<int> connections{0};
   std::atomic<int> active{0};  // a request is being read, waited for or answered
