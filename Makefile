@@ -7,12 +7,13 @@ export TORCH PIP_ARGS
 PYTHON := $(VENV)/bin/python
 CMAKE_FLAGS = -G Ninja -DUS_VENV=$(abspath $(VENV))
 
-.PHONY: help setup build demo test test-fast oracle sanitize lint format bench docs clean
+.PHONY: help setup build demo test test-fast oracle sanitize tsan lint format bench docs clean
 help:
 	@echo "make demo     synthetic logs -> samples -> trained model -> evaluation -> running server"
 	@echo "make test     set up, build, all tests, sanitizers, guards"
 	@echo "make bench    all benches; make bench-<name> for one of: $(notdir $(wildcard bench/*/))"
 	@echo "make clients  virtual environments of the stock clients that test the server (else those tests are skipped)"
+	@echo "make tsan     the server's tests under the thread sanitizer"
 	@echo "make lint | format | docs | build | clean"
 
 setup:
@@ -49,6 +50,13 @@ sanitize: setup
 	cmake --build $(BUILD)-asan -j $(JOBS)
 	ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir $(BUILD)-asan --output-on-failure -L fast
 
+# TSan over what threads share while serving: the server's and the gateway's tests, and the fuzzed service.
+tsan: setup
+	cmake -S . -B $(BUILD)-tsan $(CMAKE_FLAGS) -DUS_SANITIZE=thread
+	cmake --build $(BUILD)-tsan -j $(JOBS) --target base_test bundle_test runtime_test serve_test gateway_test fuzz_service
+	TSAN_OPTIONS="halt_on_error=1 suppressions=$(CURDIR)/tools/tsan.supp" ctest --test-dir $(BUILD)-tsan --output-on-failure \
+	  -R '^(base|bundle|runtime|serve|gateway|fuzz_service)$$'
+
 # The stock clients of tests/e2e/test_clients.py, a venv each.
 clients:
 	for name in triton kserve; do \
@@ -74,4 +82,4 @@ bench-es3: build
 	python3 bench/es3/run.py $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan
