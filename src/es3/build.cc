@@ -245,7 +245,7 @@ class DayBuild {
     const Histories histories = build_histories(logs, options, request_.sequences, draft);
     built.storage = write(bucket,
                           Packer(schema, request_.sequences, logs, items_, users, candidate_items,
-                                 static_cast<size_t>(request_.max_column_bytes)),
+                                 options.item_embeddings, static_cast<size_t>(request_.max_column_bytes)),
                           draft, histories);
     built.report = report_draft(draft, options, events);
     built.report.cross = cross.counts;
@@ -345,7 +345,8 @@ class DayBuild {
     body["code_version"] = base::kVersion;
     body["state"] = report.is_final ? "final" : "provisional";
     body["log_schema_fingerprint"] = store_.schema().fingerprint();
-    body["sample_fingerprint"] = sample_fingerprint(store_.schema(), request_.sequences);
+    body["sample_fingerprint"] =
+        sample_fingerprint(store_.schema(), request_.sequences, request_.options.item_embeddings);
     body["num_buckets"] = store_.schema().num_buckets;
     const StageReport& whole = report.counts.ladder.back();
     body["num_requests"] = whole.num_requests;

@@ -121,6 +121,8 @@ const config::Section<Options>& section() {
                  {.source = "es3.md §5"})
           .field("query_history_length", &Options::query_history_length, "most queries in the query history",
                  {.min = 0, .max = 100000, .source = "es3.md §5"})
+          .field("item_embeddings", &Options::item_embeddings,
+                 "whether samples carry the embedding of each item, for features of kind vector")
           .field("row_group_requests", &Options::row_group_requests,
                  "requests in one row group of a sample file; fewer if their lists are long",
                  {.min = 1, .max = 1 << 20, .source = "es3.md §6"});

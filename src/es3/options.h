@@ -58,6 +58,7 @@ struct Options {
   base::Duration history_gap{0};
   int64_t query_history_length = 10;
 
+  bool item_embeddings = false;
   int64_t row_group_requests = 8192;
 };
 const config::Section<Options>& section();

@@ -109,7 +109,7 @@ bool item_less(const Item& a, const Item& b) {
 
 Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
                const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
-               CandidateItems& candidate_items, size_t max_column_bytes)
+               CandidateItems& candidate_items, bool with_embeddings, size_t max_column_bytes)
     : schema_(schema),
       sequences_(sequences),
       logs_(logs),
@@ -143,6 +143,7 @@ Packer::Packer(const schema::LogSchema& schema, const std::vector<schema::Sequen
   std::vector<std::vector<const Column*>> item_columns;
   for (const schema::DeclaredColumn& column : item) item_columns.push_back(items.column(column.name));
   item_ = sources(item, item_columns);
+  if (with_embeddings) item_.push_back({"embedding", Type::List, items.column("embedding")});
   std::vector<std::vector<const Column*>> user_columns;
   for (const schema::DeclaredColumn& column : schema.user) user_columns.push_back(users.column(column.name));
   user_ = sources(schema.user, user_columns);
@@ -393,11 +394,12 @@ Table Packer::pack(const Draft& draft, const Histories& histories, size_t first_
 }
 
 std::string sample_fingerprint(const schema::LogSchema& schema,
-                               const std::vector<schema::SequenceOptions>& sequences) {
+                               const std::vector<schema::SequenceOptions>& sequences, bool with_embeddings) {
   // Counted up when fixed columns change.
   constexpr int kFormatVersion = 1;
   std::string text = fmt::format("samples {}\n{}\n", kFormatVersion, schema.fingerprint());
   for (const schema::SequenceOptions& sequence : sequences) text += fmt::format("{}\n", sequence.name);
+  if (with_embeddings) text += "embedding\n";
   return base::content_hash(text);
 }
 

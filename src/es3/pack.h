@@ -28,7 +28,7 @@ class Packer {
   // store.
   Packer(const schema::LogSchema& schema, const std::vector<schema::SequenceOptions>& sequences,
          const BucketLogs& logs, const EntityVersions& items, const EntityVersions& users,
-         CandidateItems& candidate_items, size_t max_column_bytes = kMaxColumnBytes);
+         CandidateItems& candidate_items, bool with_embeddings, size_t max_column_bytes = kMaxColumnBytes);
 
   // Rows [first_row, last_row). Throws ColumnTooLarge if a string column would exceed max_column_bytes.
   table::Table pack(const Draft& draft, const Histories& histories, size_t first_row, size_t last_row) const;
@@ -61,11 +61,11 @@ class Packer {
   std::vector<Source> context_;
   std::vector<Source> user_;
   std::vector<Source> candidate_;  // score, declared…
-  std::vector<Source> item_;       // title, category, declared…
+  std::vector<Source> item_;       // title, category, declared…, embedding if asked for
 };
 
 // Content hash of the columns of a sample file: two days with one fingerprint have the same columns.
 std::string sample_fingerprint(const schema::LogSchema& schema,
-                               const std::vector<schema::SequenceOptions>& sequences);
+                               const std::vector<schema::SequenceOptions>& sequences, bool with_embeddings);
 
 }  // namespace uniscale::es3

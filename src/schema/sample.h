@@ -40,7 +40,7 @@ inline constexpr std::array<std::string_view, kNumTasks> kTaskNames = {"click", 
 //   list<struct<item_id string, origin int8, position int32?, click bool, cart bool, purchase bool,
 //             click_source int8, click_domain string?, click_delay_ms int64?, click_weight float, … cart_…,
 //             purchase_…, candidate struct<score float?, declared…>, item struct<title string?, category
-//             string?, declared…>>>
+//             string?, declared…, embedding list<float>? (only with es3.item_embeddings)>>>
 inline constexpr std::string_view kHistoryPrefix = "history_";
 inline constexpr std::string_view kQueryHistory = "query_history";
 

@@ -74,6 +74,36 @@ Column gather_strings(size_t size, const At& at, size_t max_column_bytes) {
   return table::make_strings(std::move(strings));
 }
 
+// Lists of floats: embeddings.
+template <class At>
+Column gather_vectors(size_t size, const At& at) {
+  size_t num_values = 0;
+  for (size_t i = 0; i < size; ++i) {
+    const RowRef ref = at(i);
+    if (ref.column != nullptr)
+      num_values += static_cast<size_t>(ref.column->list_end(ref.row) - ref.column->list_begin(ref.row));
+  }
+  if (num_values > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+    throw ColumnTooLarge("a column of embeddings exceeds its limit");
+  std::vector<float> values;
+  values.reserve(num_values);
+  std::vector<int32_t> offsets{0};
+  offsets.reserve(size + 1);
+  Validity valid(size);
+  for (size_t i = 0; i < size; ++i) {
+    const RowRef ref = at(i);
+    if (ref.column != nullptr && ref.column->is_valid(ref.row)) {
+      const auto floats = ref.column->child(0).floats();
+      values.insert(values.end(), floats.begin() + ref.column->list_begin(ref.row),
+                    floats.begin() + ref.column->list_end(ref.row));
+    } else {
+      valid.set_null(i);
+    }
+    offsets.push_back(static_cast<int32_t>(values.size()));
+  }
+  return table::make_list(std::move(offsets), table::make_floats(std::move(values)), valid.take());
+}
+
 template <class At>
 Column gather_flat(Type type, size_t size, const At& at, size_t max_column_bytes) {
   switch (type) {
@@ -104,6 +134,7 @@ Column gather_flat(Type type, size_t size, const At& at, size_t max_column_bytes
       return table::make_bools(std::move(values), std::move(valid));
     }
     case Type::List:
+      return gather_vectors(size, at);
     case Type::Struct:
       break;
   }

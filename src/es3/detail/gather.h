@@ -28,7 +28,7 @@ class ColumnTooLarge : public std::runtime_error {
 };
 
 // `sources[ref.source]` for each ref; a null source column gives nulls. All sources that stand must be of
-// `type`: String, Double, Float, Int32 or Int64 (InternalError otherwise).
+// `type`: String, Double, Float, Int32, Int64 or List (of floats; InternalError otherwise).
 table::Column gather(table::Type type, const std::vector<const table::Column*>& sources,
                      std::span<const Ref> refs, size_t max_column_bytes = kMaxColumnBytes);
 
