@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "es3/item_places.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -67,59 +68,12 @@ class DrawnCandidates {
   std::unordered_map<int32_t, std::vector<int32_t>> drawn_;
 };
 
-// Where the items of one user's events stand in the lists of his search requests.
-class ItemPlaces {
- public:
-  explicit ItemPlaces(const BucketLogs& logs) : logs_(logs) {}
-
-  struct Entry {
-    uint64_t hash;
-    int32_t request;
-    bool is_unexposed;
-    int32_t candidate;
-    auto operator<=>(const Entry&) const = default;
-  };
-
-  // `hashes`: of the items looked for, sorted.
-  void build(int32_t user, const Span& span, const std::vector<uint64_t>& hashes) {
-    entries_.clear();
-    const auto [first, last] = logs_.requests_of(user);
-    for (size_t i = first; i < last; ++i) {
-      const RequestRow& request = logs_.requests[i];
-      if (!request.in_search || !request.has_list || !span.contains(request.ts_ms)) continue;
-      for (int32_t c = 0; c < request.num_candidates(); ++c) {
-        const uint64_t hash = base::hash_bytes(logs_.item_id(request, c), 0);
-        if (std::binary_search(hashes.begin(), hashes.end(), hash))
-          entries_.push_back({hash, static_cast<int32_t>(i), !logs_.is_exposed(request, c), c});
-      }
-    }
-    std::sort(entries_.begin(), entries_.end());
-  }
-
-  // The item's place in each request that holds it, by request; an exposed place before others.
-  void find(std::string_view item_id, std::vector<Entry>& places) const {
-    places.clear();
-    const uint64_t hash = base::hash_bytes(item_id, 0);
-    auto it = std::lower_bound(entries_.begin(), entries_.end(), hash,
-                               [](const Entry& entry, uint64_t value) { return entry.hash < value; });
-    for (; it != entries_.end() && it->hash == hash; ++it) {
-      if (!places.empty() && places.back().request == it->request) continue;
-      if (logs_.item_id(logs_.requests[static_cast<size_t>(it->request)], it->candidate) == item_id)
-        places.push_back(*it);
-    }
-  }
-
- private:
-  const BucketLogs& logs_;
-  std::vector<Entry> entries_;
-};
-
 // What a sample's native labels are as of a time.
 struct NativeState {
   bool is_clicked = false;  // with closure
   bool is_positive_for_action = false;
 };
-NativeState native_state(const NativeStage& native, const ItemPlaces::Entry& place, Action action,
+NativeState native_state(const NativeStage& native, const ItemPlaces::Place& place, Action action,
                          int64_t ts_ms) {
   NativeState state;
   for (const Credit& credit : credits_of(native, place.request)) {
@@ -167,12 +121,15 @@ class Attributor {
     const auto [first_request, last_request] = logs_.requests_of(user);
     if (events_.empty() || first_request == last_request) return;
     hashes_.clear();
-    for (const size_t i : events_) hashes_.push_back(base::hash_bytes(logs_.events[i].item_id, 0));
+    for (const size_t i : events_) hashes_.push_back(ItemPlaces::hash_of(logs_.events[i].item_id));
     std::sort(hashes_.begin(), hashes_.end());
-    places_.build(user,
-                  {logs_.events[events_.front()].ts_ms - longest_window(options_).ms,
-                   logs_.events[events_.back()].ts_ms + 1},
-                  hashes_);
+    places_.build(
+        user,
+        {logs_.events[events_.front()].ts_ms - longest_window(options_).ms,
+         logs_.events[events_.back()].ts_ms + 1},
+        [](const RequestRow& request) { return request.in_search; },
+        [](const RequestRow&, int32_t) { return true; },
+        [&](uint64_t hash) { return std::binary_search(hashes_.begin(), hashes_.end(), hash); });
     credited_.clear();
     for (const size_t i : events_) stage_.fates[i] = attribute_event(i);
   }
@@ -182,12 +139,11 @@ class Attributor {
     const EventRow& event = logs_.events[index];
     const int64_t window = window_of(options_, static_cast<schema::Task>(event.action)).ms;
     const base::Day day = base::day_of(event.ts_ms);
-    places_.find(event.item_id, found_);
-    const ItemPlaces::Entry* best = nullptr;
+    const ItemPlaces::Place* best = nullptr;
     int best_level = 3;
     bool best_is_positive = false;
     bool some_is_positive = false;
-    for (const ItemPlaces::Entry& place : found_) {
+    for (const ItemPlaces::Place& place : places_.find(event.item_id)) {
       const RequestRow& request = logs_.requests[static_cast<size_t>(place.request)];
       if (request.ts_ms > event.ts_ms || request.ts_ms < event.ts_ms - window) continue;
       const NativeState state = native_state(native_, place, event.action, event.ts_ms);
@@ -217,7 +173,7 @@ class Attributor {
   }
 
   // The latest request, ties by smaller request_id.
-  bool is_later(const RequestRow& request, const ItemPlaces::Entry& best) const {
+  bool is_later(const RequestRow& request, const ItemPlaces::Place& best) const {
     const RequestRow& other = logs_.requests[static_cast<size_t>(best.request)];
     return request.ts_ms != other.ts_ms ? request.ts_ms > other.ts_ms : request.request_id < other.request_id;
   }
@@ -232,7 +188,6 @@ class Attributor {
   AttributionStage stage_;
   std::vector<size_t> events_;
   std::vector<uint64_t> hashes_;
-  std::vector<ItemPlaces::Entry> found_;
   std::vector<std::tuple<int32_t, int32_t, Action>> credited_;  // of the user in hand
 };
 

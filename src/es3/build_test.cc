@@ -16,6 +16,7 @@
 #include "es3/detail/test_logs.h"
 #include "es3/reference.h"
 #include "es3/report_html.h"
+#include "table/parquet.h"
 #include "table/publication.h"
 
 namespace uniscale::es3 {
@@ -324,6 +325,48 @@ TEST(Es3Build, TooMuchTextForOneColumnEndsTheRowGroupEarlier) {
   narrow.max_column_bytes = 110;
   EXPECT_EQ(error_of([&] { build(narrow); }),
             "requests, 2026-03-01, bucket 0: one request holds more than 110 bytes of text in one column");
+}
+
+// Of the version valid at the request; null where there is none; no column unless it is asked for.
+TEST(Es3Build, SamplesCarryItemEmbeddingsWhereAsked) {
+  const TemporaryFolder folder;
+  PlainLogs logs = one_click();
+  const int64_t ts_ms = logs.requests[0].ts_ms;
+  logs.requests[0].candidates = {{"a", 1, {}, {}}, {"b", 2, {}, {}}, {"c", 3, {}, {}}};
+  logs.items = {{"a", logstore::kEver, "x", {}, {}, {1, 2.5F}},
+                {"a", ts_ms + 1, "x", {}, {}, {9, 9}},
+                {"b", logstore::kEver, "y", {}, {}, {}}};
+  write_store(logs, plain_schema(1), {kDay}, folder.path("store"));
+  BuildRequest request = request_for(folder, "store", "plain");
+  request.options.dt = "2026-03-01";
+  build(request);
+  BuildRequest with = request;
+  with.options.samples = folder.path("with");
+  with.options.item_embeddings = true;
+  with.measure_flat = true;
+  build(with);
+  EXPECT_EQ(read_samples(request.options.samples, kDay, plain_schema(1), {}),
+            read_samples(with.options.samples, kDay, plain_schema(1), {}));
+  const auto item_of = [&](const std::string& samples) {
+    const auto publication = table::read_publication(samples, "dt=2026-03-01");
+    const table::ParquetReader reader(samples + "/" + publication.value().files.at(0).path);
+    return reader.read_row_group(0).require("items", table::Type::List, samples).child(0);
+  };
+  EXPECT_EQ(item_of(request.options.samples).find_child("item")->find_child("embedding"), nullptr);
+  const table::Column items = item_of(with.options.samples);
+  const table::Column* embedding = items.find_child("item")->find_child("embedding");
+  ASSERT_NE(embedding, nullptr);
+  ASSERT_EQ(embedding->length(), 3);
+  ASSERT_TRUE(embedding->is_valid(0));
+  EXPECT_EQ(embedding->list_end(0) - embedding->list_begin(0), 2);
+  EXPECT_EQ(embedding->child(0).floats()[static_cast<size_t>(embedding->list_begin(0))], 1.0F);
+  EXPECT_EQ(embedding->child(0).floats()[static_cast<size_t>(embedding->list_begin(0)) + 1], 2.5F);
+  EXPECT_FALSE(embedding->is_valid(1));
+  EXPECT_FALSE(embedding->is_valid(2));
+  const auto fingerprint = [](const std::string& samples) {
+    return table::read_publication(samples, "dt=2026-03-01")->body["sample_fingerprint"];
+  };
+  EXPECT_NE(fingerprint(request.options.samples), fingerprint(with.options.samples));
 }
 
 TEST(Es3Build, AListOfTenThousandAndALongQuery) {

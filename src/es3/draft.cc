@@ -8,15 +8,6 @@
 namespace uniscale::es3 {
 namespace {
 
-// Rows of a file: by (ts_ms, request_id, user_id).
-bool row_less(const BucketLogs& logs, const DraftRow& a, const DraftRow& b) {
-  const RequestRow& left = logs.requests[static_cast<size_t>(a.request)];
-  const RequestRow& right = logs.requests[static_cast<size_t>(b.request)];
-  if (left.ts_ms != right.ts_ms) return left.ts_ms < right.ts_ms;
-  if (a.request_id != b.request_id) return a.request_id < b.request_id;
-  return logs.user_id(left.user) < logs.user_id(right.user);
-}
-
 // The labels of one candidate of one row; `first` … `last` are its credits by (ts_ms, event_id): the earliest
 // gives the provenance.
 void add_labels(const Credit* first, const Credit* last, int32_t row, int64_t request_ts_ms,
@@ -36,6 +27,14 @@ void add_labels(const Credit* first, const Credit* last, int32_t row, int64_t re
 }
 
 }  // namespace
+
+bool row_less(const BucketLogs& logs, const DraftRow& a, const DraftRow& b) {
+  const RequestRow& left = logs.requests[static_cast<size_t>(a.request)];
+  const RequestRow& right = logs.requests[static_cast<size_t>(b.request)];
+  if (left.ts_ms != right.ts_ms) return left.ts_ms < right.ts_ms;
+  if (a.request_id != b.request_id) return a.request_id < b.request_id;
+  return logs.user_id(left.user) < logs.user_id(right.user);
+}
 
 Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain,
              const NativeStage& native) {

@@ -55,6 +55,9 @@ struct Draft {
   std::deque<std::string> texts;   // request ids of searchified requests
 };
 
+// The order of rows in a file: by (ts_ms, request_id, user_id).
+bool row_less(const BucketLogs& logs, const DraftRow& a, const DraftRow& b);
+
 // §1: the search requests of the day, their exposed candidates, their native labels with closure.
 Draft expose(const BucketLogs& logs, const DayRanges& ranges, std::string_view search_domain,
              const NativeStage& native);

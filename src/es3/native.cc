@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "es3/item_places.h"
 
 namespace uniscale::es3 {
 namespace {
@@ -78,62 +79,42 @@ Judged judge(const BucketLogs& logs, const Options& options, const RequestRow& r
   return {Verdict::Native, candidate};
 }
 
-// Item → the requests of one user that exposed it, built when a first event without request_id asks.
+// The requests of one user that exposed an item; places are looked up when a first event without request_id
+// asks.
 class Exposures {
  public:
   Exposures(const BucketLogs& logs, const DayRanges& ranges, const Options& options)
       : logs_(logs),
         span_{ranges.labelled.begin_ms - options.native_window.ms,
-              ranges.labelled.end_ms + options.native_window.ms} {}
+              ranges.labelled.end_ms + options.native_window.ms},
+        places_(logs) {}
 
   // The latest request of `user` in `domain` and [ts - native_window, ts] that exposed the item, ties by
   // smaller request_id; -1 if none.
   int32_t latest(int32_t user, int32_t domain, std::string_view item_id, int64_t ts_ms,
                  int64_t native_window_ms) {
-    if (user != user_) build(user);
-    const uint64_t hash = base::hash_bytes(item_id, 0);
-    auto it = std::upper_bound(entries_.begin(), entries_.end(), hash,
-                               [](uint64_t value, const Entry& entry) { return value < entry.hash; });
+    if (user != user_) {
+      user_ = user;
+      places_.build(
+          user, span_, [](const RequestRow&) { return true; },
+          [&](const RequestRow& request, int32_t candidate) { return logs_.is_exposed(request, candidate); },
+          [](uint64_t) { return true; });
+    }
     int32_t best = -1;
-    while (it != entries_.begin() && (--it)->hash == hash) {
-      const RequestRow& request = logs_.requests[static_cast<size_t>(it->request)];
-      if (request.ts_ms > ts_ms || request.domain != domain) continue;
-      if (request.ts_ms < ts_ms - native_window_ms) break;
-      if (best >= 0 && request.ts_ms != logs_.requests[static_cast<size_t>(best)].ts_ms) break;
-      if (logs_.item_id(request, it->candidate) == item_id) best = it->request;
+    for (const ItemPlaces::Place& place : places_.find(item_id)) {
+      const RequestRow& request = logs_.requests[static_cast<size_t>(place.request)];
+      if (request.ts_ms > ts_ms) break;
+      if (request.ts_ms < ts_ms - native_window_ms || request.domain != domain) continue;
+      if (best < 0 || request.ts_ms != logs_.requests[static_cast<size_t>(best)].ts_ms) best = place.request;
     }
     return best;
   }
 
  private:
-  struct Entry {
-    uint64_t hash;
-    int32_t request;
-    int32_t candidate;
-    auto key() const { return std::pair(hash, request); }
-  };
-
-  void build(int32_t user) {
-    user_ = user;
-    entries_.clear();
-    const auto [first, last] = logs_.requests_of(user);
-    for (size_t i = first; i < last; ++i) {
-      const RequestRow& request = logs_.requests[i];
-      if (!request.has_list || !span_.contains(request.ts_ms)) continue;
-      for (int32_t c = 0; c < request.end - request.begin; ++c) {
-        if (logs_.is_exposed(request, c)) {
-          entries_.push_back({base::hash_bytes(logs_.item_id(request, c), 0), static_cast<int32_t>(i), c});
-        }
-      }
-    }
-    std::sort(entries_.begin(), entries_.end(),
-              [](const Entry& a, const Entry& b) { return a.key() < b.key(); });
-  }
-
   const BucketLogs& logs_;
   Span span_;
   int32_t user_ = kNullUser;
-  std::vector<Entry> entries_;
+  ItemPlaces places_;
 };
 
 }  // namespace

@@ -169,25 +169,15 @@ size_t row_group_end(const Draft& draft, size_t first_row, int64_t row_group_req
   return row;
 }
 
-Column Packer::pack_versions(const std::vector<Source>& sources, std::span<const Ref> refs,
-                             const DistinctRefs& distinct) const {
+Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs,
+                           const DistinctRefs* distinct) const {
   std::vector<std::string> names;
   std::vector<Column> fields;
   for (const Source& source : sources) {
     names.push_back(source.name);
-    fields.push_back(source.type == Type::String
-                         ? gather_coded(source.columns, distinct, max_column_bytes_)
+    fields.push_back(distinct != nullptr && source.type == Type::String
+                         ? gather_coded(source.columns, *distinct, max_column_bytes_)
                          : gather(source.type, source.columns, refs, max_column_bytes_));
-  }
-  return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
-}
-
-Column Packer::pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs) const {
-  std::vector<std::string> names;
-  std::vector<Column> fields;
-  for (const Source& source : sources) {
-    names.push_back(source.name);
-    fields.push_back(gather(source.type, source.columns, refs, max_column_bytes_));
   }
   return table::make_struct(std::move(names), std::move(fields), static_cast<int64_t>(refs.size()));
 }
@@ -292,7 +282,7 @@ Column Packer::pack_items(const Draft& draft, size_t first_row, size_t last_row)
   names.emplace_back("candidate");
   fields.push_back(pack_struct(candidate_, candidate_refs));
   names.emplace_back("item");
-  fields.push_back(pack_versions(item_, item_refs, versions));
+  fields.push_back(pack_struct(item_, item_refs, &versions));
   return table::make_list(std::move(offsets), table::make_struct(std::move(names), std::move(fields),
                                                                  static_cast<int64_t>(num_items)));
 }

@@ -42,13 +42,12 @@ class Packer {
   static std::vector<Source> sources(const std::vector<schema::DeclaredColumn>& declared,
                                      const std::vector<std::vector<const table::Column*>>& columns);
   table::Column pack_item_ids(std::span<const Ref> candidates, const DistinctRefs& versions) const;
-  // The strings of `sources` coded.
-  table::Column pack_versions(const std::vector<Source>& sources, std::span<const Ref> refs,
-                              const DistinctRefs& distinct) const;
   table::Column pack_items(const Draft& draft, size_t first_row, size_t last_row) const;
   table::Column pack_history(const HistoryList& list, size_t first_row, size_t last_row) const;
   table::Column pack_queries(const HistoryList& list, size_t first_row, size_t last_row) const;
-  table::Column pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs) const;
+  // With `distinct`, those of `refs`, strings are coded.
+  table::Column pack_struct(const std::vector<Source>& sources, std::span<const Ref> refs,
+                            const DistinctRefs* distinct = nullptr) const;
 
   const schema::LogSchema& schema_;
   const std::vector<schema::SequenceOptions>& sequences_;

@@ -54,6 +54,7 @@ svg text { fill: var(--fg); font-family: inherit; } .label { font-size: 11.5px; 
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3em 0.5em; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th { font-weight: 600; color: var(--muted); } th:first-child, td:first-child { text-align: left; }
+th small { display: block; font-weight: 400; }
 .texts td, .texts th { text-align: left; }
 .named td:nth-child(2), .named th:nth-child(2) { text-align: left; overflow-wrap: anywhere; min-width: 6em; }
 td small { display: block; color: var(--muted); } tr.sum td { font-weight: 600; }
@@ -295,6 +296,11 @@ class Page {
     out_ += "</div>\n";
   }
 
+  // Native, attributed, searchified.
+  static size_t stage_of(schema::LabelSource source) {
+    return source == schema::LabelSource::Native ? 0 : source == schema::LabelSource::Cross ? 2 : 1;
+  }
+
   void write_delays() {
     std::string charts;
     for (size_t t = 0; t < schema::kNumTasks; ++t) {
@@ -302,10 +308,7 @@ class Page {
       std::vector<DelayLine> lines = {{"native", 0, {}}, {"attributed", 2, {}}, {"cross-domain", 4, {}}};
       for (const auto& [key, bins] : report_.counts.positives.cells) {
         if (std::get<0>(key) != task) continue;
-        const schema::LabelSource source = std::get<1>(key);
-        DelayLine& line = lines[source == schema::LabelSource::Native  ? 0
-                                : source == schema::LabelSource::Cross ? 2
-                                                                       : 1];
+        DelayLine& line = lines[stage_of(std::get<1>(key))];
         for (size_t bin = 0; bin < bins.size(); ++bin) line.bins[bin] += bins[bin];
       }
       const std::string chart = delay_chart(fmt::format("{} positives by delay", schema::kTaskNames[t]),
@@ -320,6 +323,43 @@ class Page {
         "click "
         "window. A curve that still rises at the mark is cut off.</p>\n<div class=\"pair\">\n" +
         charts + "</div>\n";
+    write_delay_table();
+  }
+
+  // Counts by bin, a column a task and stage; empty columns and the empty bins at both ends are left out.
+  void write_delay_table() {
+    constexpr std::array<std::string_view, 3> kStages = {"native", "attributed", "cross-domain"};
+    std::vector<std::string> names;
+    std::vector<std::array<int64_t, kDelayBinNames.size()>> columns;
+    size_t first = kDelayBinNames.size(), last = 0;
+    for (size_t task = 0; task < schema::kNumTasks; ++task) {
+      for (size_t stage = 0; stage < kStages.size(); ++stage) {
+        std::array<int64_t, kDelayBinNames.size()> column{};
+        for (const auto& [key, bins] : report_.counts.positives.cells) {
+          if (static_cast<size_t>(std::get<0>(key)) != task || stage_of(std::get<1>(key)) != stage) continue;
+          for (size_t bin = 0; bin < bins.size(); ++bin) column[bin] += bins[bin];
+        }
+        bool is_empty = true;
+        for (size_t bin = 0; bin < column.size(); ++bin) {
+          if (column[bin] == 0) continue;
+          is_empty = false;
+          first = std::min(first, bin);
+          last = std::max(last, bin);
+        }
+        if (is_empty) continue;
+        names.push_back(fmt::format("{}<small>{}</small>", schema::kTaskNames[task], kStages[stage]));
+        columns.push_back(column);
+      }
+    }
+    out_ += "<div class=\"scroll\"><table>\n<tr><th>delay</th>";
+    for (const std::string& name : names) out_ += "<th>" + name + "</th>";
+    out_ += "</tr>\n";
+    for (size_t bin = first; bin <= last; ++bin) {
+      out_ += "<tr><td>" + escape_html(kDelayBinNames[bin]) + "</td>";
+      for (const auto& column : columns) out_ += "<td>" + grouped(column[bin]) + "</td>";
+      out_ += "</tr>\n";
+    }
+    out_ += kTableEnd;
   }
 
   void write_queries() {
@@ -439,7 +479,17 @@ class Page {
                           fmt::format("{} ({})", percent({sum, shares_.orphans.whole}), grouped(sum)),
                           {{static_cast<double>(sum), 1}}});
     }
-    if (!causes.empty()) out_ += bar_chart("orphans by cause", causes);
+    if (causes.empty()) return;
+    out_ += bar_chart("orphans by cause", causes) +
+            head({"cause", "click", "cart", "purchase", "all", "left without a sample"});
+    for (size_t v = 0; v < kNumVerdicts; ++v) {
+      const auto& line = report_.counts.events.orphans[v];
+      const int64_t sum = line[0] + line[1] + line[2];
+      if (sum > 0)
+        out_ += row({std::string(kVerdictNames[v]), grouped(line[0]), grouped(line[1]), grouped(line[2]),
+                     grouped(sum), grouped(report_.counts.events.of(static_cast<Verdict>(v)))});
+    }
+    out_ += kTableEnd;
   }
 
   void write_storage() {
@@ -461,7 +511,20 @@ class Page {
           percent({storage.list_bytes, storage.flat_sorted_bytes}),
           percent({storage.list_bytes, storage.flat_shuffled_bytes}));
     }
-    out_ += bar_chart("bytes", bars);
+    out_ += bar_chart("bytes", bars) + head({"stored", "bytes", "a sample", "list-wise to it"});
+    const int64_t num_samples = report_.counts.ladder.back().num_samples;
+    const auto line = [&](std::string_view name, int64_t bytes) {
+      const double of_sample =
+          num_samples == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(num_samples);
+      out_ += row({std::string(name), grouped(bytes), fmt::format("{:.1f}", of_sample),
+                   percent({storage.list_bytes, bytes})});
+    };
+    line("list-wise", storage.list_bytes);
+    if (storage.flat_sorted_bytes > 0) {
+      line("flat, sorted by request", storage.flat_sorted_bytes);
+      line("flat, shuffled", storage.flat_shuffled_bytes);
+    }
+    out_ += kTableEnd;
     if (storage.flat_sorted_bytes == 0)
       out_ += "<p class=\"muted\">The flat size is measured with --measure-flat.</p>\n";
   }

@@ -77,6 +77,26 @@ TEST(Es3ReportHtml, EverySectionHasItsNumbers) {
   EXPECT_THAT(page, HasSubstr("List-wise is 50.0 % of it sorted, 25.0 % of it shuffled."));
 }
 
+TEST(Es3ReportHtml, EveryChartHasItsTable) {
+  const std::string page = to_html(full_report());
+  // Delay: from the first bin with a positive to the last.
+  EXPECT_THAT(
+      page,
+      HasSubstr("<th>delay</th><th>click<small>native</small></th><th>click<small>attributed</small></th>"
+                "<th>click<small>cross-domain</small></th><th>purchase<small>attributed</small></th>"));
+  EXPECT_THAT(page, HasSubstr("<tr><td>&lt;10s</td><td>40</td><td>0</td><td>0</td><td>0</td></tr>"));
+  EXPECT_THAT(page, HasSubstr("<tr><td>&lt;1m</td><td>0</td><td>0</td><td>40</td><td>0</td></tr>"));
+  EXPECT_THAT(page, HasSubstr("<tr><td>&lt;12h</td><td>0</td><td>0</td><td>0</td><td>0</td></tr>"));
+  EXPECT_THAT(page, HasSubstr("<tr><td>&lt;72h</td><td>0</td><td>0</td><td>0</td><td>3</td></tr>"));
+  EXPECT_THAT(page, Not(HasSubstr("<td>&lt;0</td>")));
+  EXPECT_THAT(page, Not(HasSubstr("<td>&lt;7d</td>")));
+  // Orphans: by action, and how many of them nothing took in.
+  EXPECT_THAT(page, HasSubstr("<td>not_exposed</td><td>26</td><td>0</td><td>0</td><td>26</td><td>5</td>"));
+  // Storage: bytes a sample, of 3,350.
+  EXPECT_THAT(page, HasSubstr("<td>list-wise</td><td>1,500,000</td><td>447.8</td><td>100.0 %</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>flat, shuffled</td><td>6,000,000</td><td>1791.0</td><td>25.0 %</td>"));
+}
+
 TEST(Es3ReportHtml, TheVerdictStandsAtTheTop) {
   DayReport report = full_report();
   report.gates = {{"orphan_share", GateState::Failed, "at most 0.05", "0.2600 (26 of 100 events)"},

@@ -269,12 +269,8 @@ class Searchifier {
   }
 
   CrossStage finish() {
-    std::sort(rows_.begin(), rows_.end(), [&](const Row& a, const Row& b) {
-      const RequestRow& left = logs_.requests[static_cast<size_t>(a.row.request)];
-      const RequestRow& right = logs_.requests[static_cast<size_t>(b.row.request)];
-      return std::tuple(left.ts_ms, a.row.request_id, logs_.user_id(left.user)) <
-             std::tuple(right.ts_ms, b.row.request_id, logs_.user_id(right.user));
-    });
+    std::sort(rows_.begin(), rows_.end(),
+              [&](const Row& a, const Row& b) { return row_less(logs_, a.row, b.row); });
     Draft& draft = stage_.draft;
     for (const Row& made : rows_) {
       const auto number = static_cast<int32_t>(draft.rows.size());

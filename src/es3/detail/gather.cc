@@ -74,16 +74,19 @@ Column gather_strings(size_t size, const At& at, size_t max_column_bytes) {
   return table::make_strings(std::move(strings));
 }
 
+// Most values of one column of vectors: 256 MiB.
+constexpr size_t kMaxVectorValues = size_t{1} << 26;
+
 // Lists of floats: embeddings.
 template <class At>
-Column gather_vectors(size_t size, const At& at) {
+Column gather_vectors(size_t size, const At& at, size_t max_column_bytes) {
   size_t num_values = 0;
   for (size_t i = 0; i < size; ++i) {
     const RowRef ref = at(i);
     if (ref.column != nullptr)
       num_values += static_cast<size_t>(ref.column->list_end(ref.row) - ref.column->list_begin(ref.row));
   }
-  if (num_values > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+  if (num_values > std::min(kMaxVectorValues, max_column_bytes / sizeof(float)))
     throw ColumnTooLarge("a column of embeddings exceeds its limit");
   std::vector<float> values;
   values.reserve(num_values);
@@ -134,7 +137,7 @@ Column gather_flat(Type type, size_t size, const At& at, size_t max_column_bytes
       return table::make_bools(std::move(values), std::move(valid));
     }
     case Type::List:
-      return gather_vectors(size, at);
+      return gather_vectors(size, at, max_column_bytes);
     case Type::Struct:
       break;
   }
