@@ -25,9 +25,9 @@ $(BUILD)/build.ninja: CMakeLists.txt cmake/*.cmake | setup
 build: setup $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS)
 
-# The two binaries alone: no tests, no benches.
+# The binaries alone: no tests, no benches.
 demo: setup $(BUILD)/build.ninja
-	cmake --build $(BUILD) -j $(JOBS) --target uniscale uniscale-server
+	cmake --build $(BUILD) -j $(JOBS) --target uniscale uniscale-server uniscale-gateway
 	VENV=$(VENV) tools/demo.sh $(BUILD)
 
 test: build

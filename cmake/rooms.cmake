@@ -1,13 +1,17 @@
-# us_room(<name> DEPS <lower rooms…> PRIVATE <third parties…>)
+# us_room(<name> DEPS <lower rooms…> PRIVATE <third parties…> EXCEPT <files of libraries of their own…>)
 #
 # One static library `us_<name>` of the room's .cc files; `<name>_test` of its *_test.cc files (label `fast`). Sources are
 # globbed with CONFIGURE_DEPENDS, so that a new file needs no edit here. Third parties are private to the room.
 function(us_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPS;PRIVATE;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "" "DEPS;PRIVATE;TEST_DEPS;EXCEPT" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|main)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(TRANSFORM ROOM_EXCEPT PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/" OUTPUT_VARIABLE except)
+  if(except)
+    list(REMOVE_ITEM sources ${except})
+  endif()
   if(sources)
     add_library(us_${name} STATIC ${sources})
     target_include_directories(us_${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
@@ -27,4 +31,13 @@ function(us_room name)
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS fast)
   endif()
+endfunction()
+
+# A library of a room's options alone: configurations are read where the room's third parties are not linked.
+function(us_options_library name)
+  cmake_parse_arguments(OPTIONS "" "" "DEPS" ${ARGN})
+  list(TRANSFORM OPTIONS_DEPS PREPEND us_ OUTPUT_VARIABLE deps)
+  add_library(us_${name}_options STATIC options.cc)
+  target_include_directories(us_${name}_options PUBLIC "${CMAKE_SOURCE_DIR}/src")
+  target_link_libraries(us_${name}_options PUBLIC ${deps} PRIVATE fmt::fmt)
 endfunction()

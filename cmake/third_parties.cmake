@@ -49,8 +49,7 @@ if(NOT US_SANITIZE)
   add_library(us_third_torch INTERFACE)
   target_include_directories(us_third_torch SYSTEM INTERFACE
     "${US_TORCH_INCLUDE}" "${US_TORCH_INCLUDE}/torch/csrc/api/include")
-  target_link_options(us_third_torch INTERFACE
-    "-Wl,--push-state,--no-as-needed" "${US_TORCH}/lib/libtorch_cpu.so" "${US_TORCH}/lib/libtorch.so" "-Wl,--pop-state" "-Wl,-rpath,${US_TORCH}/lib")
+  target_link_options(us_third_torch INTERFACE "-Wl,-rpath,${US_TORCH}/lib")
   target_link_libraries(us_third_torch INTERFACE "${US_TORCH}/lib/libtorch_cpu.so" "${US_TORCH}/lib/libc10.so")
 endif()
 

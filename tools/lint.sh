@@ -31,7 +31,7 @@ format() { git ls-files '*.cc' '*.h' | xargs "$venv/bin/clang-format" --dry-run 
 guard layers "$python" tools/check_layers.py
 guard names "$python" tools/check_names.py
 guard headers "$python" tools/check_headers.py
-guard server-links tools/check_server_links.sh "$build/uniscale-server" "$build/uniscale-gateway"
+guard server-links tools/check_server_links.sh "$build"
 guard configuration-page configuration_page
 guard format format
 guard guards-can-fail "$python" -m unittest -q tests/guards_test.py

@@ -42,9 +42,7 @@ void evaluate_scores(const EvalFlags& flags, const eval::Options& options, json:
 
 void add_eval(CLI::App& app) {
   auto flags = std::make_shared<EvalFlags>();
-  CLI::App* command = app.add_subcommand(
-      "eval",
-      "Exact metrics with intervals, of a score file or of a model on a sample set (docs/metrics.md)");
+  CLI::App* command = app.add_subcommand("eval", kAboutEval);
   add_common_options(*command, flags->common);
   auto* scores =
       command->add_option("--scores", flags->scores,

@@ -11,10 +11,11 @@
 
 namespace uniscale::cli {
 
-void exec_beside(const std::string& name, const std::vector<std::string>& arguments) {
+void exec_beside(const std::string& name, const std::vector<std::string>& arguments,
+                 const std::string& called) {
   const std::string binary = (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
   std::vector<char*> argv;
-  argv.push_back(const_cast<char*>(binary.c_str()));
+  argv.push_back(const_cast<char*>((called.empty() ? binary : called).c_str()));
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   ::execv(binary.c_str(), argv.data());

@@ -41,9 +41,7 @@ void add_train(CLI::App& app) {
     bool resume = false;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand(
-      "train",
-      "Train the ranker on a sample set; export a bundle if train.repository is set (docs/training.md)");
+  CLI::App* command = app.add_subcommand("train", kAboutTrain);
   add_common_options(*command, flags->common);
   command->add_flag("--resume", flags->resume,
                     "Go on from the newest checkpoint in train.output, if there is one");
@@ -70,9 +68,7 @@ void add_export(CLI::App& app) {
     std::string checkpoint;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand(
-      "export",
-      "Export a checkpoint as a bundle with golden requests to train.repository (docs/formats/bundle.md)");
+  CLI::App* command = app.add_subcommand("export", kAboutExport);
   add_common_options(*command, flags->common);
   command->add_option("--checkpoint", flags->checkpoint,
                       "Checkpoint folder; default: the newest in train.output");

@@ -18,36 +18,25 @@
 namespace uniscale::model {
 namespace {
 
-struct Architecture {
-  const char* name;
-  std::unique_ptr<Model> (*make)(const Options&, const feature::FeatureSpec&, at::ScalarType);
-};
-
 template <class T>
 std::unique_ptr<Model> make(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype) {
   return std::make_unique<T>(options, spec, dtype);
 }
 
-constexpr Architecture kArchitectures[] = {
-    {"dlrm_mlp", make<DlrmMlp>},    {"dcnv2", make<Dcnv2>},       {"wukong", make<Wukong>},
-    {"rankmixer", make<RankMixer>}, {"hiformer", make<Hiformer>}, {"onetrans", make<OneTrans>},
-    {"hhsft", make<Hhsft>},
-};
+using Maker = std::unique_ptr<Model> (*)(const Options&, const feature::FeatureSpec&, at::ScalarType);
+
+// In the order of kArchitectures.
+constexpr Maker kMakers[] = {make<DlrmMlp>,  make<Dcnv2>,    make<Wukong>, make<RankMixer>,
+                             make<Hiformer>, make<OneTrans>, make<Hhsft>};
+static_assert(std::size(kMakers) == std::size(kArchitectures));
 
 }  // namespace
-
-std::vector<std::string> architecture_names() {
-  std::vector<std::string> names;
-  for (const Architecture& one : kArchitectures) names.emplace_back(one.name);
-  return names;
-}
 
 std::unique_ptr<Model> make_model(const Options& options, const feature::FeatureSpec& spec,
                                   at::ScalarType dtype) {
   const Options resolved = resolve_options(options);
-  for (const Architecture& one : kArchitectures) {
-    if (resolved.architecture == one.name) return one.make(resolved, spec, dtype);
-  }
+  for (size_t i = 0; i < std::size(kArchitectures); ++i)
+    if (resolved.architecture == kArchitectures[i]) return kMakers[i](resolved, spec, dtype);
   throw base::UserError(fmt::format("model.architecture: expected one of {}, got {}",
                                     fmt::join(architecture_names(), ", "), options.architecture));
 }
