@@ -262,7 +262,7 @@ BucketLogs load_bucket_logs(const logstore::LogStore& store, const DayRanges& ra
           columns.push_back("candidates.position");
           if (ranges.has_scores) columns.push_back("candidates.score");
         }
-        const table::ParquetReader reader(*file);
+        const table::ParquetReader reader(*file, {"candidates.item_id"});
         for (int group = 0; group < reader.num_row_groups(); ++group) {
           logs.request_tables.push_back(
               open_request_table(reader.read_row_group(group, columns), store.schema(), depth, *file));

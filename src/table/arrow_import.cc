@@ -121,7 +121,8 @@ Column copy_strings(const std::shared_ptr<Array>& array, Get get) {
 }
 
 Column import_list(const std::shared_ptr<Array>& array, const std::shared_ptr<Array>& values,
-                   std::vector<int32_t> offsets, const int32_t* shared_offsets, const std::string& where) {
+                   std::vector<int32_t> offsets, const int32_t* shared_offsets, const std::string& where,
+                   bool keep_codes) {
   struct Owned {
     std::shared_ptr<Array> source;
     std::vector<int32_t> offsets;
@@ -131,7 +132,7 @@ Column import_list(const std::shared_ptr<Array>& array, const std::shared_ptr<Ar
   owned->offsets = std::move(offsets);
   ColumnAccess::Parts parts = parts_of(Type::List, array);
   parts.offsets = shared_offsets != nullptr ? shared_offsets : owned->offsets.data();
-  parts.children = {std::make_shared<Column>(import_array(values, where))};
+  parts.children = {std::make_shared<Column>(import_array(values, where, keep_codes))};
   parts.child_names = {"element"};
   parts.owner = owned;
   return ColumnAccess::make(std::move(parts));
@@ -164,7 +165,28 @@ Column import_dictionary(const std::shared_ptr<Array>& array, const std::string&
   });
 }
 
-Column import_any_dictionary(const std::shared_ptr<Array>& array, const std::string& where) {
+// Codes as they are; the dictionary must have no nulls.
+Column import_codes(const std::shared_ptr<Array>& array, const std::string& where) {
+  const auto& dictionary = static_cast<const arrow::DictionaryArray&>(*array);
+  const auto words = std::make_shared<const Column>(import_array(dictionary.dictionary(), where));
+  const auto& indices = static_cast<const arrow::Int32Array&>(*dictionary.indices());
+  for (int64_t i = 0; i < array->length(); ++i) {
+    US_REQUIRE(indices.IsNull(i) || (indices.Value(i) >= 0 && indices.Value(i) < words->length()),
+               fmt::format("{}: row {}: dictionary index out of range", where, i));
+  }
+  ColumnAccess::Parts parts = parts_of(Type::String, array);
+  parts.values = ColumnAccess::values(*words);
+  parts.offsets = ColumnAccess::offsets(*words);
+  parts.codes = indices.raw_values();
+  parts.children = {words};
+  return ColumnAccess::make(std::move(parts));
+}
+
+Column import_any_dictionary(const std::shared_ptr<Array>& array, const std::string& where, bool keep_codes) {
+  const auto& typed = static_cast<const arrow::DictionaryArray&>(*array);
+  if (keep_codes && array->length() > 0 && typed.indices()->type_id() == arrow::Type::INT32 &&
+      typed.dictionary()->null_count() == 0)
+    return import_codes(array, where);
   switch (static_cast<const arrow::DictionaryArray&>(*array).indices()->type_id()) {
     case arrow::Type::INT8:
       return import_dictionary<arrow::Int8Array>(array, where);
@@ -222,7 +244,7 @@ Column import_whole_decimals(const std::shared_ptr<Array>& array) {
 
 }  // namespace
 
-Column import_array(const std::shared_ptr<Array>& array, const std::string& where) {
+Column import_array(const std::shared_ptr<Array>& array, const std::string& where, bool keep_codes) {
   switch (array->type_id()) {
     case arrow::Type::NA: {
       StringVector strings;
@@ -313,32 +335,33 @@ Column import_array(const std::shared_ptr<Array>& array, const std::string& wher
       return copy_strings(array, [&](int64_t i) { return typed.GetView(i); });
     }
     case arrow::Type::DICTIONARY:
-      return import_any_dictionary(array, where);
+      return import_any_dictionary(array, where, keep_codes);
     case arrow::Type::LIST:
     case arrow::Type::MAP: {
       const auto& list = static_cast<const arrow::ListArray&>(*array);
-      return import_list(array, list.values(), {}, list.raw_value_offsets(), where);
+      return import_list(array, list.values(), {}, list.raw_value_offsets(), where, keep_codes);
     }
     case arrow::Type::LARGE_LIST: {
       const auto& list = static_cast<const arrow::LargeListArray&>(*array);
       return import_list(array, list.values(),
                          narrow_offsets(
                              list.length(), [&](int64_t i) { return list.value_offset(i); }, where),
-                         nullptr, where);
+                         nullptr, where, keep_codes);
     }
     case arrow::Type::FIXED_SIZE_LIST: {
       const auto& list = static_cast<const arrow::FixedSizeListArray&>(*array);
       return import_list(array, list.values(),
                          narrow_offsets(
                              list.length(), [&](int64_t i) { return list.value_offset(i); }, where),
-                         nullptr, where);
+                         nullptr, where, keep_codes);
     }
     case arrow::Type::STRUCT: {
       const auto& typed = static_cast<const arrow::StructArray&>(*array);
       ColumnAccess::Parts parts = parts_of(Type::Struct, array);
       for (int i = 0; i < typed.num_fields(); ++i) {
         const std::string& name = typed.struct_type()->field(i)->name();
-        parts.children.push_back(std::make_shared<Column>(import_array(typed.field(i), where + "." + name)));
+        parts.children.push_back(
+            std::make_shared<Column>(import_array(typed.field(i), where + "." + name, keep_codes)));
         parts.child_names.push_back(name);
       }
       return ColumnAccess::make(std::move(parts));
@@ -350,11 +373,12 @@ Column import_array(const std::shared_ptr<Array>& array, const std::string& wher
       fmt::format("{}: values of type {} are not supported", where, array->type()->ToString()));
 }
 
-Table import_batch(const arrow::RecordBatch& batch, const std::string& where) {
+Table import_batch(const arrow::RecordBatch& batch, const std::string& where, bool keep_codes) {
   Table table;
   for (int i = 0; i < batch.num_columns(); ++i) {
-    table.add(batch.column_name(i),
-              import_array(batch.column(i), fmt::format("{}: column {}", where, batch.column_name(i))));
+    table.add(
+        batch.column_name(i),
+        import_array(batch.column(i), fmt::format("{}: column {}", where, batch.column_name(i)), keep_codes));
   }
   return table;
 }

@@ -92,6 +92,7 @@ struct ParquetReader::Impl {
   std::vector<std::string> names;
   std::map<std::string, std::string> metadata;
   std::vector<std::string> leaves;
+  std::vector<std::string> coded;
 
   // A reader of its own for every call: parquet::arrow::FileReader is not thread-safe.
   std::unique_ptr<parquet::arrow::FileReader> open(int64_t batch_rows) const {
@@ -108,6 +109,9 @@ struct ParquetReader::Impl {
       arrow_properties.set_pre_buffer(false);
       arrow_properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MILLI);
       if (batch_rows > 0) arrow_properties.set_batch_size(batch_rows);
+      // Whole row groups only: a batch of a nested column may not have two dictionaries.
+      for (size_t i = 0; batch_rows == 0 && !coded.empty() && i < leaves.size(); ++i)
+        if (selected(leaves[i], coded)) arrow_properties.set_read_dictionary(static_cast<int>(i), true);
       parquet::arrow::FileReaderBuilder builder;
       require_ok(builder.Open(file, properties, footer), path);
       builder.memory_pool(memory_pool())->properties(arrow_properties);
@@ -124,8 +128,10 @@ struct ParquetReader::Impl {
   }
 };
 
-ParquetReader::ParquetReader(const std::string& path) : impl_(std::make_unique<Impl>()) {
+ParquetReader::ParquetReader(const std::string& path, std::vector<std::string> coded)
+    : impl_(std::make_unique<Impl>()) {
   impl_->path = path;
+  impl_->coded = std::move(coded);
   std::error_code error;
   US_REQUIRE(std::filesystem::is_regular_file(path, error), fmt::format("{}: no such file", path));
   guarded(path, [&] {
@@ -161,7 +167,7 @@ Table ParquetReader::read_row_group(int row_group, const std::vector<std::string
   return guarded(impl_->path, [&] {
     const auto table = value_of(reader->ReadRowGroup(row_group, impl_->leaf_indices(columns)), impl_->path);
     const auto batch = value_of(table->CombineChunksToBatch(), impl_->path);
-    return import_batch(*batch, impl_->path);
+    return import_batch(*batch, impl_->path, !impl_->coded.empty());
   });
 }
 

@@ -18,8 +18,10 @@ namespace uniscale::table {
 
 class ParquetReader {
  public:
-  // Throws UserError (missing, truncated, not Parquet), naming the file.
-  explicit ParquetReader(const std::string& path);
+  // Throws UserError (missing, truncated, not Parquet), naming the file. `coded`: dotted leaf paths of
+  // strings that stay coded by a dictionary in `read_row_group` (Column::codes), so that each different one
+  // is decoded once.
+  explicit ParquetReader(const std::string& path, std::vector<std::string> coded = {});
   ~ParquetReader();
   ParquetReader(ParquetReader&&) noexcept;
   ParquetReader& operator=(ParquetReader&&) noexcept;

@@ -458,6 +458,62 @@ TEST_F(ParquetFiles, CodedStringsReadAsStrings) {
   EXPECT_EQ(reader.read_row_group(1).find("items")->child(0).child(0).string(2), "c");
 }
 
+// Texts in a list of structs, the shape of a request's candidates, with nulls and an empty list, in two row
+// groups.
+TEST_F(ParquetFiles, StringsStayCodedWhereAsked) {
+  const auto group = [](int seed) {
+    StringVector ids, others;
+    std::vector<int32_t> offsets{0, 3, 3};
+    for (int i = 0; i < 500; ++i) {
+      if (i % 7 == 3)
+        ids.push_null();
+      else
+        ids.push("item " + std::to_string((i * 13 + seed) % 40));
+      others.push("o" + std::to_string(i % 3));
+    }
+    offsets.push_back(500);
+    Table table;
+    table.add("list",
+              make_list(offsets,
+                        make_struct({"id", "other"},
+                                    {make_strings(std::move(ids)), make_strings(std::move(others))}, 500)));
+    return table;
+  };
+  write({group(0), group(5)});
+  const ParquetReader plain(path_), coded(path_, {"list.id"});
+  for (int g = 0; g < 2; ++g) {
+    const Table want = plain.read_row_group(g), got = coded.read_row_group(g);
+    const Column &a = want.find("list")->child(0), &b = got.find("list")->child(0);
+    EXPECT_FALSE(a.find_child("id")->is_coded());
+    EXPECT_FALSE(b.find_child("other")->is_coded());
+    const Column& ids = *b.find_child("id");
+    ASSERT_TRUE(ids.is_coded());
+    EXPECT_EQ(ids.dictionary().length(), 40);
+    ASSERT_EQ(ids.codes().size(), 500U);
+    for (int64_t i = 0; i < 500; ++i) {
+      EXPECT_EQ(ids.is_valid(i), a.find_child("id")->is_valid(i)) << i;
+      EXPECT_EQ(ids.string(i), a.find_child("id")->string(i)) << i;
+      if (ids.is_valid(i)) {
+        EXPECT_EQ(ids.dictionary().string(ids.codes()[static_cast<size_t>(i)]), ids.string(i)) << i;
+      }
+    }
+    EXPECT_EQ(want.find("list")->list_end(2), got.find("list")->list_end(2));
+  }
+}
+
+// So many different texts that the writer gives its dictionary up half way.
+TEST_F(ParquetFiles, StringsStayCodedWithoutADictionaryInTheFile) {
+  StringVector ids;
+  for (int i = 0; i < 200'000; ++i) ids.push("a rather long identifier " + std::to_string(i));
+  Table table;
+  table.add("id", make_strings(std::move(ids)));
+  write({table});
+  const Column got = *ParquetReader(path_, {"id"}).read_row_group(0).find("id");
+  ASSERT_EQ(got.length(), 200'000);
+  for (int64_t i = 0; i < got.length(); i += 777)
+    EXPECT_EQ(got.string(i), "a rather long identifier " + std::to_string(i));
+}
+
 TEST(CodedStrings, ReadLikePlainOnes) {
   StringVector dictionary;
   dictionary.push("x");

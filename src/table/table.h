@@ -49,6 +49,13 @@ class Column {
             static_cast<size_t>(offsets_[i + 1] - offsets_[i])};
   }
 
+  // String with a dictionary: the row of dictionary() of each row; of a null row unspecified. Else empty.
+  bool is_coded() const { return codes_ != nullptr; }
+  std::span<const int32_t> codes() const {
+    return {codes_, codes_ == nullptr ? size_t{0} : static_cast<size_t>(length_)};
+  }
+  const Column& dictionary() const { return child(0); }
+
   // List: rows [list_begin(i), list_end(i)) of child(0). A null list has no rows.
   int64_t list_begin(int64_t i) const { return offsets_[i]; }
   int64_t list_end(int64_t i) const { return offsets_[i + 1]; }
