@@ -53,6 +53,11 @@ if(NOT US_SANITIZE)
   target_link_libraries(us_third_torch INTERFACE "${US_TORCH}/lib/libtorch_cpu.so" "${US_TORCH}/lib/libc10.so")
 endif()
 
+# https of the gateway.
+find_package(OpenSSL REQUIRED)
+add_library(us_third_ssl INTERFACE)
+target_link_libraries(us_third_ssl INTERFACE OpenSSL::SSL OpenSSL::Crypto)
+
 # hnswlib: headers alone.
 find_path(US_HNSWLIB hnswlib/hnswlib.h REQUIRED)
 add_library(us_third_hnswlib INTERFACE)

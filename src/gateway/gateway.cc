@@ -124,8 +124,10 @@ struct Gateway::Impl {
   Impl(const Options& the_options, serve::RankLog* the_log)
       : options(the_options),
         log(the_log),
-        engine(context, parse_url(options.upstream, "gateway.upstream"), options.max_reply_bytes),
-        server(context, parse_url(options.server, "gateway.server"), kMaxRankReplyBytes),
+        engine(context, parse_url(options.upstream, "gateway.upstream"), options.max_reply_bytes,
+               {options.ca_file, options.verify_tls}),
+        server(context, parse_url(options.server, "gateway.server"), kMaxRankReplyBytes,
+               {options.ca_file, options.verify_tls}),
         work(context.get_executor()),
         thread([this] { context.run(); }) {}
   ~Impl() { stop(); }

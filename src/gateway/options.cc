@@ -10,8 +10,8 @@ const config::Section<Options>& section() {
       config::Section<Options>("gateway", "Between shoppers and their search engine: reranks its answers")
           .field("engine", &Options::engine, "what the upstream speaks",
                  {.choices = {"opensearch", "elasticsearch", "solr"}})
-          .field("upstream", &Options::upstream, "the engine, http://host:port")
-          .field("server", &Options::server, "the ranking server, http://host:port")
+          .field("upstream", &Options::upstream, "the engine, http://host:port or https")
+          .field("server", &Options::server, "the ranking server, http://host:port or https")
           .field("model", &Options::model, "the model that ranks")
           .field("bind", &Options::bind, "address to listen on")
           .field("port", &Options::port, "HTTP port; 0: any free one", {.min = 0, .max = 65535})
@@ -24,6 +24,10 @@ const config::Section<Options>& section() {
           .field("deadline", &Options::deadline,
                  "what ranking may add to a search; then the engine's order is served")
           .field("engine_timeout", &Options::engine_timeout, "an engine that takes longer is answered 504")
+          .field("ca_file", &Options::ca_file,
+                 "PEM file of authorities that https certificates are checked by; empty: the system's")
+          .field("verify_tls", &Options::verify_tls,
+                 "check certificates and their names; false: anybody may answer for the engine")
           .field("item_id", &Options::item_id,
                  "path of the item's id in a hit, such as _source.sku; empty: _id, in Solr id")
           .field("features", &Options::features,
@@ -41,7 +45,8 @@ const config::Section<Options>& section() {
 }
 
 void check_options(const Options& options) {
-  US_REQUIRE(!options.upstream.empty(), "gateway.upstream: expected the engine's http://host:port, got \"\"");
+  US_REQUIRE(!options.upstream.empty(),
+             "gateway.upstream: expected the engine's http://host:port or https, got \"\"");
   parse_url(options.upstream, "gateway.upstream");
   parse_url(options.server, "gateway.server");
 }

@@ -11,7 +11,7 @@ namespace uniscale::gateway {
 
 struct Options {
   std::string engine = "opensearch";  // opensearch | elasticsearch | solr
-  std::string upstream;               // http://host:port of the engine
+  std::string upstream;               // http(s)://host:port of the engine
   std::string server = "http://127.0.0.1:8000";
   std::string model = "main";
   std::string bind = "127.0.0.1";
@@ -20,6 +20,8 @@ struct Options {
   int64_t depth = 200;
   base::Duration deadline{100};  // of the ranking request
   base::Duration engine_timeout{10 * base::kSecondMs};
+  std::string ca_file;  // PEM that https certificates are checked by; empty: the system's
+  bool verify_tls = true;
   std::string item_id;         // empty: _id, in Solr id
   config::StringMap features;  // feature → path in a hit
   std::string domain = "search";

@@ -204,10 +204,12 @@ TEST(Url, HasHostAndPort) {
   EXPECT_EQ(url.host + " " + url.port + " " + url.prefix, "es.local 9200 /es");
   EXPECT_EQ(parse_url("http://[::1]:80", "k").host, "::1");
   EXPECT_EQ(parse_url("http://host", "k").port, "80");
-  EXPECT_THAT(url_error("https://es:9200"), testing::HasSubstr("gateway.upstream: https is not spoken yet"));
+  EXPECT_EQ(parse_url("https://host", "k").port, "443");
+  EXPECT_TRUE(parse_url("https://host:9200", "k").is_tls);
   for (const char* bad : {"", "es:9200", "http://", "http://:9200", "http://h:0", "http://h:99999",
                           "http://h:x", "http://u@h", "http://h/a?b", "ftp://h"})
-    EXPECT_THAT(url_error(bad), testing::HasSubstr("gateway.upstream: expected http://host[:port][/path]"))
+    EXPECT_THAT(url_error(bad),
+                testing::HasSubstr("gateway.upstream: expected http://host[:port][/path], or https, got"))
         << bad;
 }
 

@@ -62,16 +62,14 @@ void read_parameters(std::string_view text, Target& out) {
 
 Url parse_url(const std::string& text, const std::string& key) {
   const auto expect = [&](bool ok) {
-    US_REQUIRE(ok, fmt::format("{}: expected http://host[:port][/path], got \"{}\"", key, text));
+    US_REQUIRE(ok, fmt::format("{}: expected http://host[:port][/path], or https, got \"{}\"", key, text));
   };
-  US_REQUIRE(!text.starts_with("https://"),
-             fmt::format("{}: https is not spoken yet: expected http://host:port (of a proxy that does), got "
-                         "\"{}\"",
-                         key, text));
-  constexpr std::string_view kScheme = "http://";
-  expect(text.starts_with(kScheme));
-  std::string_view rest = std::string_view(text).substr(kScheme.size());
+  const size_t scheme_end = text.find("://");
+  const std::string scheme = text.substr(0, scheme_end);
+  expect(scheme_end != std::string::npos && (scheme == "http" || scheme == "https"));
+  std::string_view rest = std::string_view(text).substr(scheme_end + 3);
   Url url;
+  url.is_tls = scheme == "https";
   const size_t slash = std::min(rest.find('/'), rest.size());
   url.prefix = std::string(rest.substr(slash));
   while (url.prefix.ends_with('/')) url.prefix.pop_back();
@@ -84,7 +82,7 @@ Url parse_url(const std::string& text, const std::string& key) {
   std::string_view host = has_port ? rest.substr(0, colon) : rest;
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   url.host = std::string(host);
-  url.port = has_port ? std::string(rest.substr(colon + 1)) : "80";
+  url.port = has_port ? std::string(rest.substr(colon + 1)) : url.is_tls ? "443" : "80";
   unsigned number = 0;
   const auto parsed = std::from_chars(url.port.data(), url.port.data() + url.port.size(), number);
   expect(!url.host.empty() && parsed.ec == std::errc() && parsed.ptr == url.port.data() + url.port.size() &&

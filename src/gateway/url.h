@@ -10,9 +10,10 @@ namespace uniscale::gateway {
 
 struct Url {
   std::string host, port;
+  bool is_tls = false;
   std::string prefix;  // path before every target, without a '/' at its end
 };
-// "http://host[:port][/prefix]"; throws UserError naming `key` otherwise, https included.
+// "http://host[:port][/prefix]" or https; throws UserError naming `key` otherwise.
 Url parse_url(const std::string& text, const std::string& key);
 
 // Path and query string of a target; parameters keep their order and their raw text.

@@ -4,7 +4,9 @@ import http.server
 import json
 import pathlib
 import signal
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,7 +23,7 @@ NUM_ITEMS = 30
 class Engine:
     """Answers searches over items i0 … i29, scores falling; `mode` says how it behaves; keeps what it was asked."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         engine = self
         self.mode, self.asked = "good", []
 
@@ -52,6 +54,10 @@ class Engine:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -273,10 +279,51 @@ class Solr(GatewayTest):
         self.assertNotIn("score", response["docs"][0])
 
 
+@unittest.skipUnless(shutil.which("openssl"), "no openssl to make a certificate")
+class Https(FolderTest):
+    def setUp(self):
+        super().setUp()
+        self.certificate = (self.folder / "cert.pem", self.folder / "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=engine", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-out", self.certificate[0], "-keyout", self.certificate[1]],
+                       check=True, capture_output=True)
+        self.engine = Engine(self.certificate)
+        self.addCleanup(self.engine.stop)
+
+    def search(self, host, *flags):
+        gateway = Gateway(self.folder, "--upstream", f"https://{host}:{self.engine.port}", *flags)
+        try:
+            replies = [gateway.request("POST", "/shop/_search", {"size": 3}) for _ in range(3)]
+        finally:
+            self.assertEqual(gateway.stop(), 0)
+        self.assertEqual(len({status for status, _, _ in replies}), 1)
+        return replies[-1][0], json.loads(replies[-1][1])
+
+    def test_an_engine_is_known_by_its_certificate(self):
+        status, reply = self.search("127.0.0.1", "--set", f"gateway.ca_file={self.certificate[0]}")
+        self.assertEqual((status, len(reply["hits"]["hits"])), (200, 3))
+
+    def test_an_unknown_certificate_or_another_name_is_refused_unless_told(self):
+        status, reply = self.search("127.0.0.1")
+        self.assertEqual((status, reply["code"]), (502, "engine_unreachable"))
+        self.assertIn("certificate", reply["error"])
+        status, reply = self.search("localhost", "--set", f"gateway.ca_file={self.certificate[0]}")
+        self.assertEqual((status, reply["code"]), (502, "engine_unreachable"))
+        status, reply = self.search("127.0.0.1", "--set", "gateway.verify_tls=false")
+        self.assertEqual((status, len(reply["hits"]["hits"])), (200, 3))
+
+    def test_a_file_that_is_no_authority_is_named(self):
+        (self.folder / "no.pem").write_text("nothing")
+        done = subprocess.run([str(BUILD / "uniscale-gateway"), "--upstream", "https://127.0.0.1:1", "--set",
+                               f"gateway.ca_file={self.folder}/no.pem"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"gateway.ca_file: {self.folder}/no.pem: expected a PEM file", done.stderr)
+
+
 class Mistakes(FolderTest):
     def test_name_the_key(self):
-        for flags, want in ((("--upstream", "https://es:9200"), "gateway.upstream: https is not spoken yet"),
-                            ((), "gateway.upstream: expected the engine's http://host:port"),
+        for flags, want in ((("--upstream", "es:9200"), "gateway.upstream: expected http://host[:port][/path], or https"),
+                            ((), "gateway.upstream: expected the engine's http://host:port or https"),
                             (("--upstream", "http://es:9200", "--engine", "sphinx"), "gateway.engine")):
             _, stderr = run("gateway", *flags, expect=2)
             self.assertIn(want, stderr)

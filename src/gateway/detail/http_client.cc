@@ -1,9 +1,14 @@
 #include "gateway/detail/http_client.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <optional>
+
+#include "base/error.h"
 
 namespace uniscale::gateway::detail {
 
@@ -40,8 +45,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   }
 
   void begin() {
-    stream_ = client_.take();
-    if (stream_) {
+    channel_ = client_.take();
+    if (channel_) {
       is_kept_ = true;
       return write();
     }
@@ -51,26 +56,41 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
  private:
   void connect() {
     is_kept_ = false;
-    stream_ = std::make_unique<beast::tcp_stream>(asio::make_strand(client_.context_));
+    channel_ = std::make_unique<Channel>(client_.context_, client_.tls_ ? &*client_.tls_ : nullptr);
     resolver_.async_resolve(
         client_.url_.host, client_.url_.port,
         [self = shared_from_this()](beast::error_code error, const tcp::resolver::results_type& found) {
           if (error) return self->fail(error);
-          self->stream_->expires_at(self->give_up_at_);
-          self->stream_->async_connect(found, [self](beast::error_code failed, const tcp::endpoint&) {
+          self->channel_->tcp().expires_at(self->give_up_at_);
+          self->channel_->tcp().async_connect(found, [self](beast::error_code failed, const tcp::endpoint&) {
             if (failed) return self->fail(failed);
             beast::error_code ignored;
-            self->stream_->socket().set_option(tcp::no_delay(true), ignored);
-            self->write();
+            self->channel_->tcp().socket().set_option(tcp::no_delay(true), ignored);
+            self->channel_->is_tls() ? self->shake_hands() : self->write();
           });
         });
   }
 
+  void shake_hands() {
+    auto& tls = channel_->tls();
+    // The name that is asked for (addresses are not), and that the certificate must bear.
+    beast::error_code not_an_address;
+    asio::ip::make_address(client_.url_.host, not_an_address);
+    if (not_an_address) SSL_set_tlsext_host_name(tls.native_handle(), client_.url_.host.c_str());
+    tls.set_verify_callback(asio::ssl::host_name_verification(client_.url_.host));
+    tls.async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](beast::error_code error) {
+      if (error) return self->fail(error);
+      self->write();
+    });
+  }
+
   void write() {
-    stream_->expires_at(give_up_at_);
-    http::async_write(*stream_, request_, [self = shared_from_this()](beast::error_code error, size_t) {
-      if (error) return self->again_or_fail(error);
-      self->read();
+    channel_->tcp().expires_at(give_up_at_);
+    channel_->visit([this](auto& stream) {
+      http::async_write(stream, request_, [self = shared_from_this()](beast::error_code error, size_t) {
+        if (error) return self->again_or_fail(error);
+        self->read();
+      });
     });
   }
 
@@ -79,11 +99,13 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     parser_->header_limit(kMaxHeaderBytes);
     parser_->body_limit(client_.max_body_bytes_);
     parser_->skip(is_head_);
-    http::async_read(*stream_, buffer_, *parser_,
-                     [self = shared_from_this()](beast::error_code error, size_t) {
-                       if (error) return self->again_or_fail(error);
-                       self->finish();
-                     });
+    channel_->visit([this](auto& stream) {
+      http::async_read(stream, buffer_, *parser_,
+                       [self = shared_from_this()](beast::error_code error, size_t) {
+                         if (error) return self->again_or_fail(error);
+                         self->finish();
+                       });
+    });
   }
 
   // The other side may have closed a kept connection just then.
@@ -102,7 +124,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     for (const auto& field : message)
       reply.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     reply.body = std::move(message.body());
-    if (parser_->keep_alive() && buffer_.size() == 0) client_.give_back(std::move(stream_));
+    if (parser_->keep_alive() && buffer_.size() == 0) client_.give_back(std::move(channel_));
     done_(std::move(reply));
   }
 
@@ -115,31 +137,43 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   tcp::resolver resolver_;
   std::chrono::steady_clock::time_point give_up_at_;
   http::request<http::string_body> request_;
-  std::unique_ptr<beast::tcp_stream> stream_;
+  std::unique_ptr<Channel> channel_;
   beast::flat_buffer buffer_;
   std::optional<http::response_parser<http::string_body>> parser_;
   bool is_kept_ = false, is_head_ = false;
 };
 
-HttpClient::HttpClient(asio::io_context& context, Url url, int64_t max_body_bytes)
-    : context_(context), url_(std::move(url)), max_body_bytes_(static_cast<uint64_t>(max_body_bytes)) {}
+HttpClient::HttpClient(asio::io_context& context, Url url, int64_t max_body_bytes, const TlsOptions& tls)
+    : context_(context), url_(std::move(url)), max_body_bytes_(static_cast<uint64_t>(max_body_bytes)) {
+  if (!url_.is_tls) return;
+  tls_.emplace(asio::ssl::context::tls_client);
+  tls_->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
+  tls_->set_verify_mode(tls.verify ? asio::ssl::verify_peer : asio::ssl::verify_none);
+  boost::system::error_code error;
+  if (tls.ca_file.empty())
+    tls_->set_default_verify_paths(error);
+  else
+    tls_->load_verify_file(tls.ca_file, error);
+  US_REQUIRE(!error, fmt::format("gateway.ca_file: {}: expected a PEM file of authorities: {}", tls.ca_file,
+                                 error.message()));
+}
 
 void HttpClient::send(Call call, std::function<void(ClientReply)> done) {
   std::make_shared<Exchange>(*this, std::move(call), std::move(done))->begin();
 }
 
-std::unique_ptr<HttpClient::Stream> HttpClient::take() {
+std::unique_ptr<Channel> HttpClient::take() {
   const std::scoped_lock lock(mutex_);
   if (idle_.empty()) return nullptr;
-  std::unique_ptr<Stream> stream = std::move(idle_.back());
+  std::unique_ptr<Channel> channel = std::move(idle_.back());
   idle_.pop_back();
-  return stream;
+  return channel;
 }
 
-void HttpClient::give_back(std::unique_ptr<Stream> stream) {
-  stream->expires_never();
+void HttpClient::give_back(std::unique_ptr<Channel> channel) {
+  channel->tcp().expires_never();
   const std::scoped_lock lock(mutex_);
-  if (idle_.size() < kMaxIdle) idle_.push_back(std::move(stream));
+  if (idle_.size() < kMaxIdle) idle_.push_back(std::move(channel));
 }
 
 }  // namespace uniscale::gateway::detail
