@@ -66,6 +66,7 @@ void BucketReport::merge(const BucketReport& other) {
   positives.merge(other.positives);
   events.merge(other.events);
   cross.merge(other.cross);
+  num_clicked_searches += other.num_clicked_searches;
 }
 
 BucketReport report_draft(const Draft& draft, const Options& options, const EventCounts& events) {
@@ -83,6 +84,12 @@ BucketReport report_draft(const Draft& draft, const Options& options, const Even
                          : label.source == schema::LabelSource::Cross ? 2
                                                                       : 1;
     ++positives[stage][static_cast<size_t>(label.task)];
+  }
+  int32_t last_row = -1;  // labels are ordered by row
+  for (const Label& label : draft.labels) {
+    if (label.source != schema::LabelSource::Native || label.task != schema::Task::Click) continue;
+    report.num_clicked_searches += label.row != last_row;
+    last_row = label.row;
   }
   StageReport rung{"exposed", num_searches, num_items[0], positives[0]};
   report.ladder.push_back(rung);
@@ -201,6 +208,7 @@ json::Value to_json(const DayReport& report) {
     ladder.push_back(std::move(line));
   }
   out["ladder"] = std::move(ladder);
+  out["clicked_search_requests"] = report.counts.num_clicked_searches;
   json::Value positives = json::Value::array();
   for (const auto& [key, bins] : report.counts.positives.cells) {
     json::Value line;

@@ -62,6 +62,7 @@ struct BucketReport {
   PositiveCounts positives;
   EventCounts events;
   CrossCounts cross;
+  int64_t num_clicked_searches = 0;  // search requests with a native click
   void merge(const BucketReport& other);
 };
 

@@ -113,6 +113,18 @@ TEST(Es3ReportHtml, TheVerdictStandsAtTheTop) {
   EXPECT_THAT(to_html(report), HasSubstr("<strong>gates: 1 passed</strong>"));
 }
 
+// Several clicks in one list are not clicks in every list.
+TEST(Es3ReportHtml, ListsWithoutAClickAreMissedByListsNotByClicks) {
+  const char* warning = "search requests have a click: lists without one seem not to be logged";
+  DayReport report = full_report();
+  report.counts.ladder[0].num_requests = 1000;
+  report.counts.ladder[0].num_positives[0] = 1500;
+  report.counts.num_clicked_searches = 600;
+  EXPECT_THAT(to_html(report), Not(HasSubstr(warning)));
+  report.counts.num_clicked_searches = 960;
+  EXPECT_THAT(to_html(report), HasSubstr("960 of 1000 " + std::string(warning)));
+}
+
 TEST(Es3ReportHtml, AnEmptyDayIsAPageToo) {
   DayReport report;
   report.counts.ladder = {{"exposed", 0, 0, {}}};

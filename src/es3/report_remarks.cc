@@ -91,11 +91,12 @@ class Remarks {
     if (clicks == 0) {
       warn("no exposed sample has a native click");
     } else if (exposed.num_requests >= kEnoughCases &&
-               static_cast<double>(clicks) >= kNearlyAll * static_cast<double>(exposed.num_requests)) {
-      warn(
-          fmt::format("{} clicks in {} search requests: lists without a click seem not to be logged, so no "
-                      "rate of clicks can be learned",
-                      clicks, exposed.num_requests));
+               static_cast<double>(report_.counts.num_clicked_searches) >=
+                   kNearlyAll * static_cast<double>(exposed.num_requests)) {
+      warn(fmt::format(
+          "{} of {} search requests have a click: lists without one seem not to be logged, so no rate "
+          "of clicks can be learned",
+          report_.counts.num_clicked_searches, exposed.num_requests));
     }
     if (report_.counts.ladder.size() > 1 && report_.counts.ladder[1].num_samples == exposed.num_samples)
       warn(

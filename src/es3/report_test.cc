@@ -114,6 +114,7 @@ TEST(Es3Report, BucketsAddUp) {
   EXPECT_EQ(sum.events.total(), 10);
   EXPECT_EQ(sum.events.num_events, 10);
   EXPECT_EQ(sum.positives.cells.size(), 2U);
+  EXPECT_EQ(sum.num_clicked_searches, 4);  // both rows of both
 }
 
 TEST(Es3Report, DelaysFallIntoHalfOpenBins) {
