@@ -212,6 +212,18 @@ std::optional<int64_t> current_version(const std::string& repository, const std:
   return version;
 }
 
+std::vector<int64_t> list_versions(const std::string& repository, const std::string& model) {
+  require_model_name(model);
+  std::vector<int64_t> versions;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(repository + "/" + model, error)) {
+    const auto version = parse_version(entry.path().filename().string());
+    if (version && entry.is_directory(error) && !entry.is_symlink(error)) versions.push_back(*version);
+  }
+  std::sort(versions.begin(), versions.end());
+  return versions;
+}
+
 std::vector<std::string> list_models(const std::string& repository) {
   std::vector<std::string> models;
   std::error_code error;

@@ -74,6 +74,8 @@ bool is_model_name(std::string_view name);
 // Version number in <repo>/<model>/CURRENT; nullopt if there is none. Throws UserError if it is not a
 // positive integer.
 std::optional<int64_t> current_version(const std::string& repository, const std::string& model);
+// Versions that stand in <repo>/<model>, ascending.
+std::vector<int64_t> list_versions(const std::string& repository, const std::string& model);
 std::vector<std::string> list_models(const std::string& repository);
 
 }  // namespace uniscale::bundle

@@ -227,8 +227,10 @@ inline std::string publish(const std::string& repository, const std::string& mod
   to_batch(request, spec, make_sequences(), nullptr, nullptr, true, batch, missing);
   auto heads = Twin(spec, weights).score(batch);
   for (double& one : heads[0]) one += golden_error;
-  const json::Value golden = {{"request", raw_request_to_json(request)},
-                              {"heads", {{"click", heads[0]}, {"purchase", heads[1]}}}};
+  json::Value golden = {{"request", raw_request_to_json(request)},
+                        {"heads", {{"click", heads[0]}, {"purchase", heads[1]}}}};
+  // A column that the store has and the model does not read.
+  golden["request"]["items"]["features"]["score"] = std::vector<double>(7, 0.5);
   write("golden.jsonl", json::dump(golden, -1) + "\n");
   bundle::Manifest manifest;
   manifest.model = model;

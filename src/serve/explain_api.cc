@@ -82,6 +82,7 @@ void add_explain_routes(Router& router, RankEngine& engine) {
                       .client = request.client,
                       .request_id = seen.request_id,
                       .deadline_ms = engine.options().default_deadline.ms};
+        task.model = engine.model(task.model->name, query_value(request, "version"));
         task.candidates = seen.num_items + static_cast<int64_t>(task.model->ranker->spec().tokens().size());
         task.is_logged = false;
         auto place = std::make_shared<int32_t>(0);

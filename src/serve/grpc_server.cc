@@ -120,7 +120,7 @@ class Door final : public inference::GRPCInferenceService::CallbackService {
                                  inference::ModelReadyResponse* response) override {
     return finish(context, [&] {
       try {
-        check_version(*engine_.model(request->name()), request->version());
+        engine_.model(request->name(), request->version());
         response->set_ready(service_.is_ready());
       } catch (const Refusal&) {
         response->set_ready(false);
@@ -138,8 +138,7 @@ class Door final : public inference::GRPCInferenceService::CallbackService {
                                     const inference::ModelMetadataRequest* request,
                                     inference::ModelMetadataResponse* response) override {
     return finish(context, [&] {
-      const auto model = engine_.model(request->name());
-      check_version(*model, request->version());
+      const auto model = engine_.model(request->name(), request->version());
       response->set_name(model->name);
       response->add_versions(std::to_string(model->version));
       response->set_platform(platform_of(*model));
@@ -152,12 +151,11 @@ class Door final : public inference::GRPCInferenceService::CallbackService {
                                  inference::ModelInferResponse* response) override {
     ServerUnaryReactor* reactor = context->DefaultReactor();
     try {
-      RankTask task{.model = engine_.model(message->model_name()),
+      RankTask task{.model = engine_.model(message->model_name(), message->model_version()),
                     .received = std::chrono::steady_clock::now(),
                     .client = address_of(context->peer()),
                     .request_id = message->id(),
                     .deadline_ms = engine_.options().default_deadline.ms};
-      check_version(*task.model, message->model_version());
       const auto left = context->deadline() - std::chrono::system_clock::now();
       if (context->deadline() != std::chrono::system_clock::time_point::max() &&
           left < std::chrono::hours(24)) {

@@ -13,4 +13,17 @@ HttpReply error_reply(int status, const std::string& code, const std::string& te
   return reply;
 }
 
+std::string query_value(const HttpRequest& request, std::string_view name) {
+  const std::string_view target = request.target;
+  size_t begin = target.find('?');
+  while (begin != std::string_view::npos) {
+    const size_t end = target.find('&', ++begin);
+    const std::string_view one = target.substr(begin, end == std::string_view::npos ? end : end - begin);
+    if (one.size() > name.size() && one.starts_with(name) && one[name.size()] == '=')
+      return std::string(one.substr(name.size() + 1));
+    begin = end;
+  }
+  return "";
+}
+
 }  // namespace uniscale::serve

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct HttpRequest {
   std::string inference_header_length = {};  // Inference-Header-Content-Length as sent
   HttpHeaders headers = {};                  // all, where HttpApp::keeps_headers
 };
+
+// The value of `name` in the target's query string, as sent; empty if it is not there.
+std::string query_value(const HttpRequest& request, std::string_view name);
 
 struct HttpReply {
   int status = 200;

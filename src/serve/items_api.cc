@@ -151,9 +151,17 @@ HttpReply ItemsApi::write(const HttpRequest& request) {
 void ItemsApi::check(std::vector<bundle::ItemChange>& changes) const {
   const auto models = models_.all();
   if (models.empty()) throw Refusal{503, "not_ready", "no model serves yet"};
+  const std::vector<schema::DeclaredColumn> no_columns;
   std::vector<runtime::ItemColumn> columns;
   for (const auto& model : models) {
-    for (auto& column : runtime::item_columns(model->ranker->spec())) columns.push_back(std::move(column));
+    std::set<std::string> read;
+    for (auto& column : runtime::item_columns(model->ranker->spec())) {
+      read.insert(column.name);
+      columns.push_back(std::move(column));
+    }
+    // The table may hold more than the model reads, such as titles for people.
+    for (const schema::DeclaredColumn& column : model->items ? model->items->columns() : no_columns)
+      if (!read.contains(column.name)) columns.push_back({column.name, column.type});
   }
   std::set<std::string> names;
   for (const auto& column : columns) names.insert(column.name);
@@ -167,8 +175,8 @@ void ItemsApi::check(std::vector<bundle::ItemChange>& changes) const {
     }
     for (const auto& [name, value] : values) {
       US_REQUIRE(names.contains(name),
-                 fmt::format("body: items[{}].features: unknown feature \"{}\" (the models read: {})", i,
-                             name, fmt::join(names, ", ")));
+                 fmt::format("body: items[{}].features: unknown feature \"{}\" (known: {})", i, name,
+                             fmt::join(names, ", ")));
       for (const auto& column : columns) {
         const std::string wanted = column.name == name ? misfit(value, column) : "";
         US_REQUIRE(wanted.empty(), fmt::format("body: items[{}].features.{}: expected {}", i, name, wanted));

@@ -37,8 +37,8 @@ class ItemsApi {
   };
   void run();
   HttpReply write(const HttpRequest& request);
-  // Throws UserError for a column that no model reads or a value that does not fit; drops unknown ones
-  // where the options say so.
+  // Throws UserError for a column that no model reads or has in its table or a value that does not fit; drops
+  // unknown ones where the options say so.
   void check(std::vector<bundle::ItemChange>& changes) const;
 
   const Options& options_;

@@ -99,7 +99,7 @@ TEST_F(ItemsApiTest, WrongUpsertsChangeNothing) {
   refused(R"({"items":[{"id":"","features":{}}]})", "body: items[0].id: expected 1 … 256 bytes, got 0");
   refused(R"({"items":[{"id":"a\u0000","features":{}}]})", "body: items[0].id: a NUL character");
   refused(R"({"items":[{"id":"i1","features":{"price":2}},{"id":"i1","features":{"prize":1}}]})",
-          "body: items[1].features: unknown feature \"prize\" (the models read: price, title)");
+          "body: items[1].features: unknown feature \"prize\" (known: price, title)");
   refused(R"({"items":[{"id":"i1","features":{"price":"cheap"}}]})",
           "body: items[0].features.price: expected a number");
   refused(R"({"items":[{"id":"i1","features":{"title":7}}]})",

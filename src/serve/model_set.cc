@@ -48,6 +48,23 @@ void replay_golden(const ServedModel& model, const std::string& path) {
   US_REQUIRE(line_number > 0, fmt::format("{}: no golden requests", path));
 }
 
+// The first golden requests without the columns that the model does not read: as a strict server takes them.
+std::vector<std::string> read_examples(const feature::FeatureSpec& spec, const std::string& golden_path) {
+  constexpr size_t kMostExamples = 20, kMostBytes = 1 << 20;
+  std::vector<std::string> examples;
+  size_t bytes = 0;
+  std::ifstream in(golden_path);
+  for (std::string line; examples.size() < kMostExamples && std::getline(in, line);) {
+    runtime::RawRequest request = runtime::raw_request_from_json(json::parse(line, golden_path).at("request"),
+                                                                 spec.search_domain(), golden_path);
+    runtime::keep_known(spec, request);
+    examples.push_back(json::dump(runtime::raw_request_to_json(request), -1));
+    bytes += examples.back().size();
+    if (bytes > kMostBytes) examples.pop_back();
+  }
+  return examples;
+}
+
 }  // namespace
 
 double golden_tolerance(const bundle::Manifest& manifest, runtime::Precision precision, double prob,
@@ -78,15 +95,20 @@ std::shared_ptr<const ServedModel> load_model(const std::string& directory, cons
   const auto golden = bundle.file("golden.jsonl");
   US_REQUIRE(golden.has_value(), fmt::format("{}: golden.jsonl: missing", directory));
   replay_golden(*model, *golden);
+  model->examples = read_examples(model->ranker->spec(), *golden);
   return model;
 }
 
-void ModelSet::load(const std::string& name, int64_t version) {
+std::shared_ptr<const ServedModel> ModelSet::open(const std::string& name, int64_t version) const {
   const std::string directory = fmt::format("{}/{}/{}", repository_, name, version);
   auto model = load_model(directory, name, precision_);
   US_REQUIRE(model->version == version,
              fmt::format("{}: the manifest is of version {}", directory, model->version));
-  swap_in(std::move(model));
+  return model;
+}
+
+void ModelSet::load(const std::string& name, int64_t version) {
+  swap_in(open(name, version));
   refused_.erase(name);
   metrics_.count_load(name, true);
   metrics_.set_model(name, version);
@@ -124,6 +146,7 @@ void ModelSet::refresh() {
       const auto serving = find(name);
       if (serving && serving->version == version) {
         refused_.erase(name);  // CURRENT went back: the refused one is tried again if it comes back
+        if (keep_previous_) load_previous(name);
         continue;
       }
       if (refused_.contains(name) && refused_[name] == version) continue;
@@ -141,13 +164,47 @@ void ModelSet::refresh() {
 
 void ModelSet::swap_in(std::shared_ptr<const ServedModel> model) {
   const std::scoped_lock lock(mutex_);
-  models_[model->name] = std::move(model);
+  auto& serving = models_[model->name];
+  if (keep_previous_ && serving && serving->version != model->version)
+    previous_[model->name] = std::move(serving);
+  serving = std::move(model);
 }
 
 std::shared_ptr<const ServedModel> ModelSet::find(const std::string& name) const {
   const std::scoped_lock lock(mutex_);
   const auto it = models_.find(name);
   return it == models_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<const ServedModel> ModelSet::previous(const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  const auto it = previous_.find(name);
+  return it == previous_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<const ServedModel> ModelSet::find(const std::string& name, int64_t version) const {
+  for (auto& model : {find(name), previous(name)})
+    if (model && model->version == version) return model;
+  return nullptr;
+}
+
+// Once a version: after a start, say, when only CURRENT was loaded.
+void ModelSet::load_previous(const std::string& name) {
+  const auto serving = find(name);
+  if (previous(name) || looked_before_[name] == serving->version) return;
+  looked_before_[name] = serving->version;
+  int64_t before = 0;
+  for (int64_t version : bundle::list_versions(repository_, name))
+    if (version < serving->version) before = version;
+  if (before == 0) return;
+  try {
+    auto model = open(name, before);
+    const std::scoped_lock lock(mutex_);
+    previous_[name] = std::move(model);
+  } catch (const base::UserError& error) {
+    log_event("warning", "previous_refused",
+              {{"model", name}, {"version", before}, {"error", base::full_message(error)}});
+  }
 }
 
 std::vector<std::shared_ptr<const ServedModel>> ModelSet::all() const {

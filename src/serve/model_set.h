@@ -27,6 +27,7 @@ struct ServedModel {
   std::vector<runtime::SequenceRule> sequences;
   std::optional<bundle::EntityTable> items, users;
   std::vector<double> head_exponents;  // by head: score = Π head^exponent
+  std::vector<std::string> examples;   // the first golden requests, as JSON
 };
 
 // What a golden probability may differ by: the manifest's tolerance and, in bf16, what moving each of its
@@ -41,10 +42,16 @@ std::shared_ptr<const ServedModel> load_model(const std::string& directory, cons
 
 class ModelSet {
  public:
-  ModelSet(std::string repository, Metrics& metrics, runtime::Precision precision = runtime::Precision::Fp32)
-      : repository_(std::move(repository)), metrics_(metrics), precision_(precision) {}
+  // `keep_previous`: the version before the one that serves stays loaded, to be asked for by its number.
+  ModelSet(std::string repository, Metrics& metrics, runtime::Precision precision = runtime::Precision::Fp32,
+           bool keep_previous = true)
+      : repository_(std::move(repository)),
+        metrics_(metrics),
+        precision_(precision),
+        keep_previous_(keep_previous) {}
   // Loads what CURRENT names and is not yet served; a bad version is logged, counted, and not tried again
-  // until CURRENT changes.
+  // until CURRENT changes. Where all that serves was loaded before, loads the version before it, if none is
+  // kept.
   void refresh();
   // Loads what CURRENT names, also if it was refused before or serves already. Returns its version. Throws
   // NotReadyError if there is no such model, UserError saying what is wrong with the package; the old version
@@ -54,19 +61,27 @@ class ModelSet {
   void swap_in(std::shared_ptr<const ServedModel> model);
   // Null if there is no such model.
   std::shared_ptr<const ServedModel> find(const std::string& name) const;
+  // The version that serves or the one kept before it; null if it is neither.
+  std::shared_ptr<const ServedModel> find(const std::string& name, int64_t version) const;
+  std::shared_ptr<const ServedModel> previous(const std::string& name) const;
   std::vector<std::shared_ptr<const ServedModel>> all() const;
   bool ready() const;
 
  private:
   void load(const std::string& name, int64_t version);
+  std::shared_ptr<const ServedModel> open(const std::string& name, int64_t version) const;
+  void load_previous(const std::string& name);
 
   std::string repository_;
   Metrics& metrics_;
   runtime::Precision precision_;
+  bool keep_previous_;
   std::mutex load_mutex_;  // one load at a time
   mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const ServedModel>> models_;
+  std::map<std::string, std::shared_ptr<const ServedModel>> models_, previous_;
   std::map<std::string, int64_t> refused_;  // model → version that failed; under load_mutex_
+  std::map<std::string, int64_t>
+      looked_before_;  // model → version whose predecessor was looked for; likewise
 };
 
 }  // namespace uniscale::serve

@@ -292,10 +292,4 @@ std::vector<OipTensorInfo> output_infos() { return {{"scores", "FP32", {-1}}, {"
 
 std::string platform_of(const ServedModel& model) { return "uniscale_" + model.manifest.architecture; }
 
-void check_version(const ServedModel& model, std::string_view version) {
-  if (version.empty() || version == std::to_string(model.version)) return;
-  throw Refusal{404, "unknown_version",
-                fmt::format("model \"{}\" serves version {} only", model.name, model.version)};
-}
-
 }  // namespace uniscale::serve

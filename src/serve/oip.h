@@ -61,7 +61,5 @@ struct OipTensorInfo {
 std::vector<OipTensorInfo> input_infos(const ServedModel& model);
 std::vector<OipTensorInfo> output_infos();
 std::string platform_of(const ServedModel& model);
-// Throws Refusal 404 if `version` is given and is not the one that serves.
-void check_version(const ServedModel& model, std::string_view version);
 
 }  // namespace uniscale::serve

@@ -137,12 +137,11 @@ HttpReply infer_reply(const Ranking& ranking, const OipRequest& request, std::st
 void infer(RankEngine& engine, const HttpRequest& http, const std::string& name, const std::string& version,
            const ReplyFunction& reply) {
   constexpr int64_t kBytesPerCandidate = 32;  // a guess for admission; the reader corrects it
-  RankTask task{.model = engine.model(name),
+  RankTask task{.model = engine.model(name, version),
                 .received = http.received,
                 .client = http.client,
                 .deadline_ms = engine.options().default_deadline.ms,
                 .candidates = static_cast<int64_t>(http.body.size()) / kBytesPerCandidate};
-  check_version(*task.model, version);
   auto request = std::make_shared<OipRequest>();
   task.read = [&engine, request, model = task.model, http] {
     *request = read_request(http);
@@ -197,8 +196,7 @@ void add_oip_routes(Router& router, RankEngine& engine, const ModelSet& models) 
   });
   router.add_plain("GET", "/v2/models/{model}/versions/{version}",
                    [&engine](const HttpRequest&, const PathValues& values) {
-                     const auto model = engine.model(values[0]);
-                     check_version(*model, values[1]);
+                     const auto model = engine.model(values[0], values[1]);
                      return metadata(*model);
                    });
   router.add("POST", "/v2/models/{model}/infer",

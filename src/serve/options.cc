@@ -38,6 +38,9 @@ const config::Section<Options>& section() {
           .field("log_requests", &Options::log_requests,
                  "folder of the rank log that uniscale ingest reads; empty: none",
                  {.source = "serving.md §6"})
+          .field("keep_previous", &Options::keep_previous,
+                 "keep the version before the one that serves, to be asked for by its number")
+          .field("ui", &Options::ui, "serve the page /ui, and golden requests as its examples")
           .field("items_log", &Options::items_log,
                  "folder of the log of fresh items, one server each; empty: no POST /v1/items:upsert")
           .field("max_fresh_items", &Options::max_fresh_items, "fresh items at most; more are answered 413",

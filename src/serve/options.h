@@ -26,7 +26,9 @@ struct Options {
   bool strict_features = true;
   base::Duration default_deadline{0};  // 0: none
   std::string log_requests;            // folder of the rank log; empty: none
-  std::string items_log;               // folder of the log of fresh items; empty: no upserts
+  bool keep_previous = true;
+  bool ui = true;
+  std::string items_log;  // folder of the log of fresh items; empty: no upserts
   int64_t max_fresh_items = 1'000'000;
   base::Duration poll_interval{2 * base::kSecondMs};
   base::Duration drain_delay{5 * base::kSecondMs};

@@ -17,7 +17,7 @@ namespace {
 struct Wanted {
   int64_t deadline_ms = 0;  // 0: none
   int64_t top_k = -1;       // −1: all
-  bool scores = true, order = true, heads = false;
+  bool scores = true, order = true, heads = false, stages = false;
 };
 
 int64_t whole_deadline_ms(double deadline_ms) {
@@ -38,12 +38,17 @@ Wanted read_wanted(const json::Value& body, const Options& options) {
     wanted.top_k = it->get<int64_t>();
   }
   if (const auto it = body.find("return"); it != body.end() && !it->is_null()) {
-    US_REQUIRE(it->is_array(), "return: expected an array of \"scores\", \"order\", \"heads\"");
-    wanted.scores = wanted.order = wanted.heads = false;
+    US_REQUIRE(it->is_array(), "return: expected an array of \"scores\", \"order\", \"heads\", \"stages\"");
+    wanted.scores = wanted.order = wanted.heads = wanted.stages = false;
     for (const json::Value& one : *it) {
-      US_REQUIRE(one == "scores" || one == "order" || one == "heads",
-                 "return: expected \"scores\", \"order\" or \"heads\", got " + one.dump());
-      (one == "scores" ? wanted.scores : one == "order" ? wanted.order : wanted.heads) = true;
+      bool* part = one == "scores"   ? &wanted.scores
+                   : one == "order"  ? &wanted.order
+                   : one == "heads"  ? &wanted.heads
+                   : one == "stages" ? &wanted.stages
+                                     : nullptr;
+      US_REQUIRE(part != nullptr,
+                 "return: expected \"scores\", \"order\", \"heads\" or \"stages\", got " + one.dump());
+      *part = true;
     }
   }
   return wanted;
@@ -74,6 +79,11 @@ std::string rank_reply(const Ranking& ranking, const Wanted& wanted) {
     }
     out += '}';
   }
+  if (wanted.stages) {
+    const Ranking::Seconds& seconds = ranking.seconds;
+    out += fmt::format(R"(,"stages_ms":{{"queue":{:.4f},"parse":{:.4f},"features":{:.4f},"score":{:.4f}}})",
+                       seconds.queue * 1e3, seconds.parse * 1e3, seconds.features * 1e3, seconds.score * 1e3);
+  }
   out += fmt::format(R"(,"missing":{{"user":{},"items":)", ranking.missing.user ? "true" : "false");
   append_integers(ranking.missing.items, out);
   out += "},\"degraded\":null}";
@@ -87,7 +97,7 @@ void rank(RankEngine& engine, const HttpRequest& request, const std::string& nam
   }
   const Skim seen = skim(request.body, "items.ids");
   auto wanted = std::make_shared<Wanted>();
-  RankTask task{.model = engine.model(name),
+  RankTask task{.model = engine.model(name, query_value(request, "version")),
                 .received = request.received,
                 .client = request.client,
                 .request_id = seen.request_id,

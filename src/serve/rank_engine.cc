@@ -193,8 +193,15 @@ class RankJob final : public Job {
     // Before sorting too: NaN has no order.
     for (double score : memory_->scores) US_CHECK(std::isfinite(score), "a score that is not finite");
     const auto missing = missing_features(task_.model->ranker->spec(), memory_->batch);
-    const Ranking ranking{*task_.model,   input_->request,  memory_->batch, memory_->scores,
-                          memory_->heads, memory_->missing, task_.received, input_->top_k};
+    const Ranking ranking{*task_.model,
+                          input_->request,
+                          memory_->batch,
+                          memory_->scores,
+                          memory_->heads,
+                          memory_->missing,
+                          task_.received,
+                          input_->top_k,
+                          {queue_seconds_, parse_seconds_, features_seconds_, score_seconds_}};
     const std::function<void()> send = task_.ranked(ranking);
     const double reply_seconds = seconds_since(begin);
     engine_.metrics_.stage_reply.observe(reply_seconds);
@@ -302,6 +309,17 @@ std::shared_ptr<const ServedModel> RankEngine::model(const std::string& name) co
   auto found = models_.find(name);
   if (!found) throw Refusal{404, "unknown_model", fmt::format("no model \"{}\"", name)};
   return found;
+}
+
+std::shared_ptr<const ServedModel> RankEngine::model(const std::string& name,
+                                                     std::string_view version) const {
+  auto serving = model(name);
+  if (version.empty() || version == std::to_string(serving->version)) return serving;
+  const auto kept = models_.previous(name);
+  if (kept && version == std::to_string(kept->version)) return kept;
+  const std::string beside = kept ? fmt::format(" and keeps version {}", kept->version) : "";
+  throw Refusal{404, "unknown_version",
+                fmt::format("model \"{}\" serves version {}{}", name, serving->version, beside)};
 }
 
 std::shared_ptr<const ServedModel> RankEngine::model_named_in(std::string_view body) const {

@@ -31,6 +31,9 @@ struct Ranking {
   const runtime::MissingReport& missing;
   TimePoint received;
   int64_t top_k = -1;  // that the client wants; −1: all
+  struct Seconds {
+    double queue = 0, parse = 0, features = 0, score = 0;
+  } seconds = {};
   // Places of the candidates, best first, ties in the order of the request; all if `at_most` is negative.
   std::vector<int32_t> order(int64_t at_most = -1) const;
 };
@@ -69,6 +72,8 @@ class RankEngine {
 
   // The model that serves now; throws Refusal 404.
   std::shared_ptr<const ServedModel> model(const std::string& name) const;
+  // The same; `version` also the one kept before it, empty: the one that serves. Throws Refusal 404.
+  std::shared_ptr<const ServedModel> model(const std::string& name, std::string_view version) const;
   // The one that a body's top-level "model" names; without one, the only one there is. Throws Refusal 404,
   // 400.
   std::shared_ptr<const ServedModel> model_named_in(std::string_view body) const;

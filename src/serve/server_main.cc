@@ -22,8 +22,8 @@ namespace {
 int serve(const Options& options, const std::string& port_file) {
   US_REQUIRE(!options.repository.empty(), "serve.repository: expected a model repository, got nothing");
   Metrics metrics;
-  ModelSet models(options.repository, metrics,
-                  runtime::parse_precision(options.precision, "serve.precision"));
+  ModelSet models(options.repository, metrics, runtime::parse_precision(options.precision, "serve.precision"),
+                  options.keep_previous);
   // Before the service, whose threads write to it until they end.
   std::unique_ptr<RankLog> rank_log;
   if (!options.log_requests.empty())

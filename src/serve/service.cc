@@ -13,6 +13,7 @@
 #include "serve/oip_http.h"
 #include "serve/rank_api.h"
 #include "serve/rerank_api.h"
+#include "serve/ui_api.h"
 
 namespace uniscale::serve {
 
@@ -45,6 +46,7 @@ Service::Service(const Options& options, ModelSet& models, Metrics& metrics)
               [this](const HttpRequest& request, const PathValues&, const ReplyFunction& reply) {
                 items_.upsert(request, reply);
               });
+  if (options.ui) add_ui_routes(router_, engine_, items_.items());
   admin_router_.add("POST", "/v1/models/{model}:load",
                     [this](const HttpRequest&, const PathValues& values, const ReplyFunction& reply) {
                       load_model(values[0], reply);
@@ -92,8 +94,11 @@ void Service::set_on_draining(std::function<void()> callback) {
 HttpReply Service::list_models() const {
   json::Value models = json::Value::array();
   for (const auto& model : models_.all()) {
+    json::Value versions = json::Value::array({std::to_string(model->version)});
+    if (const auto kept = models_.previous(model->name)) versions.push_back(std::to_string(kept->version));
     models.push_back({{"name", model->name},
                       {"version", std::to_string(model->version)},
+                      {"versions", std::move(versions)},
                       {"architecture", model->manifest.architecture},
                       {"precision", std::string(runtime::precision_name(model->ranker->precision()))},
                       {"heads", model->ranker->heads()}});
@@ -102,7 +107,7 @@ HttpReply Service::list_models() const {
 }
 
 HttpReply Service::model_ready(const std::string& name, const std::string& version) const {
-  check_version(*engine_.model(name), version);
+  engine_.model(name, version);
   return {.status = draining_ ? 503 : 200,
           .body = fmt::format(R"({{"name":"{}","ready":{}}})", name, draining_ ? "false" : "true")};
 }

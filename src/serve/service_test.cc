@@ -135,7 +135,7 @@ TEST_F(ServiceTest, WrongRequestsAreRefusedWithTheReason) {
   expect_error(rank(R"({"return":"scores","items":{"ids":[]}})"), 400, "invalid_request",
                "return: expected an array");
   expect_error(rank(R"({"return":["logits"],"items":{"ids":[]}})"), 400, "invalid_request",
-               "return: expected \"scores\", \"order\" or \"heads\", got \"logits\"");
+               "return: expected \"scores\", \"order\", \"heads\" or \"stages\", got \"logits\"");
   expect_error(rank(R"({"context":{"domain":"feed"},"items":{"ids":[]}})"), 400, "invalid_request",
                "context.domain: this server ranks \"search\", got \"feed\"");
   expect_error(rank(R"({"items":{"ids":["a"],"features":{"prize":[1]}}})"), 400, "invalid_request",
