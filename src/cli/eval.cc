@@ -64,6 +64,10 @@ void add_eval(CLI::App& app) {
                    "With --model: store that `uniscale synth` wrote; adds auc@truth over every candidate of "
                    "the sample set")
       ->excludes(scores);
+  command
+      ->add_option("--write-scores", flags->write_scores,
+                   "With --model: the click scores of the evaluation set as a score file, for --against")
+      ->excludes(scores);
   command->add_option("--from", flags->from, "First day evaluated; else train.eval_from");
   command->add_option("--to", flags->to, "Last day evaluated; else train.eval_to");
   command->add_option("--json", flags->json, "Also write the result to this file");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
 #include <memory>
 
 #include "base/error.h"
@@ -27,6 +28,17 @@ std::string bundle_folder(const std::string& path) {
   while (!version.empty() && version.back() == '\n') version.pop_back();
   US_REQUIRE(base::is_plain_name(version), path + "/CURRENT: not a version");
   return path + "/" + version;
+}
+
+// What read_score_file reads: a row for each candidate, scores to the last bit.
+std::string score_file(const eval::Input& input) {
+  std::string out = "user_id,request_id,label,score\n";
+  for (size_t i = 0; i < input.scores.size(); ++i) {
+    const std::string user = input.users[i] == eval::kNoUser ? "" : fmt::format("{:016x}", input.users[i]);
+    fmt::format_to(std::back_inserter(out), "{},{:016x},{},{:.9g}\n", user, input.requests[i],
+                   static_cast<int>(input.labels[i]), input.scores[i]);
+  }
+  return out;
 }
 
 // What scores: a bundle by the runtime, or a checkpoint by torch, as any architecture can be.
@@ -65,6 +77,7 @@ class ModelEvaluation {
   ModelEvaluation(const EvalFlags& flags, const eval::Options& options, json::Value& all)
       : flags_(flags), options_(options), all_(all) {
     const RunConfig config = load_run_config(flags.common);
+    train::set_torch_threads(static_cast<int>(flags.common.threads));
     model_ = base::file_exists(flags.model + "/state.json") ? open_checkpoint(flags.model, config.model)
                                                             : open_bundle(flags.model);
     samples_ = config.dataset;
@@ -78,6 +91,8 @@ class ModelEvaluation {
 
   void evaluation_set() {
     const auto rows = score(train::evaluation_set(samples_, model_.spec->search_domain()));
+    if (!flags_.write_scores.empty())
+      base::write_file_atomically(flags_.write_scores, score_file(input_of(rows, 0)));
     for (size_t t = 0; t < rows.tasks.size(); ++t) {
       const eval::Input input = input_of(rows, t);
       const std::string what = "search domain, exposed, native labels";

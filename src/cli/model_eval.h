@@ -13,7 +13,7 @@ namespace uniscale::cli {
 
 struct EvalFlags {
   CommonOptions common;
-  std::string scores, against, model, from, to, truth, json, as, as_group = "user";
+  std::string scores, against, model, from, to, truth, write_scores, json, as, as_group = "user";
   bool breakdown = false;
   std::vector<int> ks = {1, 5, 10};
   int64_t resamples = 200;

@@ -1,8 +1,10 @@
 #include "train/evaluate.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include "base/threads.h"
 #include "model/embedding_tables.h"
 #include "model/model.h"
 #include "train/losses.h"
@@ -59,5 +61,7 @@ Scorer torch_scorer(TrainedModel& model) {
     return out;
   };
 }
+
+void set_torch_threads(int threads) { at::set_num_threads(base::resolve_num_threads(threads)); }
 
 }  // namespace uniscale::train

@@ -38,5 +38,7 @@ ScoredRows score_samples(const dataset::Options& options, const feature::Feature
 
 // The torch model itself, without gradients.
 Scorer torch_scorer(TrainedModel& model);
+// How many threads torch computes with from now on in this process; 0: all CPUs.
+void set_torch_threads(int threads);
 
 }  // namespace uniscale::train

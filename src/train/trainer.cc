@@ -2,18 +2,17 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/threads.h"
 #include "model/embedding_tables.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
 #include "train/domain_watch.h"
+#include "train/evaluate.h"
 #include "train/first_steps.h"
 #include "train/losses.h"
 #include "train/metrics_log.h"
@@ -53,7 +52,7 @@ class Loop {
       : run_(run), options_(run.options), progress_(progress) {}
 
   TrainedModel run(bool resume, const std::atomic<bool>& stop) {
-    at::set_num_threads(base::resolve_num_threads(run_.threads));
+    set_torch_threads(run_.threads);
     at::globalContext().setDeterministicAlgorithms(options_.deterministic, /*warn_only=*/false);
     // Nothing reads memory that nobody wrote; filling it costs time.
     at::globalContext().setDeterministicFillUninitializedMemory(false);

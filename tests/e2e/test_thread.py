@@ -23,11 +23,17 @@ class WholeThread(FolderTest):
         self.assertGreater(click["metrics"]["auc"]["value"], 0.55)
         # The checkpoint, scored by torch, is the bundle, scored without.
         checkpoint = sorted((thread.output / "checkpoints").glob("step-*"))[-1]
-        thread.run("eval", "--model", checkpoint, "--json", self.folder / "checkpoint.json")
+        scores = self.folder / "scores.csv"
+        thread.run("eval", "--model", checkpoint, "--json", self.folder / "checkpoint.json", "--write-scores", scores)
         by_torch = json.loads((self.folder / "checkpoint.json").read_text())
         same = next(value for key, value in by_torch.items() if key.startswith("click of dlrm_mlp, step"))
         self.assertEqual(same["rows"], click["rows"])
         self.assertAlmostEqual(same["metrics"]["auc"]["value"], click["metrics"]["auc"]["value"], places=4)
+        thread.run("eval", "--scores", scores, "--against", scores, "--json", self.folder / "scores.json")
+        again = json.loads((self.folder / "scores.json").read_text())
+        for metric in ("auc", "gauc@impr", "hr@5", "logloss"):
+            self.assertEqual(again[str(scores)]["metrics"][metric]["value"], same["metrics"][metric]["value"], metric)
+        self.assertEqual(again[f"{scores} minus {scores}"]["metrics"]["auc"]["high"], 0)
         _, stderr = thread.run("eval", "--model", self.folder, expect=2)
         self.assertIn("neither a bundle (manifest.json), a model (CURRENT) nor a checkpoint (state.json)", stderr)
         lines = [json.loads(line) for line in (thread.output / "metrics.jsonl").read_text().splitlines()]
