@@ -176,6 +176,51 @@ int run_time(const Flags& flags) {
   return 0;
 }
 
+template <class T>
+at::Tensor as_long(const std::vector<T>& values) {
+  return at::tensor(std::vector<int64_t>(values.begin(), values.end()), at::kLong);
+}
+
+// What rivals/hhsft.py reads.
+int run_export(const Flags& flags) {
+  US_REQUIRE(flags.words.size() == 2, "usage: bench_train export FOLDER");
+  const std::string folder = flags.words[1];
+  Trainer trainer(flags, "base", 1);
+  const feature::FeatureSpec& spec = trainer.spec;
+  const auto batch = make_batch(spec, kRequests, 100);
+  const auto tensors = trainer.tables.gather(batch, false);
+  const at::Tensor logit = train::logits_at(*trainer.model, tensors, "fp32")[0].detach();
+  std::vector<train::NamedState> weights, rows, columns;
+  for (const model::Parameter& one : trainer.model->parameters())
+    weights.push_back({one.name, one.value.detach()});
+  for (size_t t = 0; t < tensors.rows.size(); ++t) {
+    rows.push_back({spec.tables()[t].name + ".ids", as_long(tensors.touched[t])});
+    rows.push_back({spec.tables()[t].name + ".rows", tensors.rows[t]});
+  }
+  for (const feature::Feature& feature : spec.features()) {
+    const auto slot = static_cast<size_t>(feature.slot);
+    const std::string name = "feature." + feature.name;
+    if (!feature.has_ids) {
+      columns.push_back({name + ".values", tensors.floats[slot]});
+      continue;
+    }
+    columns.push_back({name + ".ids", as_long(batch.ids[slot].ids)});
+    if (!batch.ids[slot].offsets.empty())
+      columns.push_back({name + ".offsets", as_long(batch.ids[slot].offsets)});
+  }
+  columns.push_back({"candidate_offsets", as_long(batch.candidate_offsets)});
+  columns.push_back({"domain", as_long(batch.domain)});
+  columns.push_back({"label", as_long(batch.tasks[0].label)});
+  columns.push_back({"logit", logit});
+  base::make_directories(folder);
+  train::write_tensors(folder + "/weights.safetensors", weights);
+  train::write_tensors(folder + "/rows.safetensors", rows);
+  train::write_tensors(folder + "/batch.safetensors", columns);
+  base::write_file_atomically(folder + "/feature_spec.json", json::dump(spec.to_json()));
+  base::write_file_atomically(folder + "/options.json", json::dump(trainer.model->architecture_options()));
+  return 0;
+}
+
 int run_curve(const Flags& flags) {
   US_REQUIRE(flags.words.size() == 4, "usage: bench_train curve PRESET SEED STEPS");
   const uint64_t seed = std::stoull(flags.words[2]);
@@ -191,6 +236,7 @@ int run_curve(const Flags& flags) {
 int run(const Flags& flags) {
   at::set_num_threads(1);
   if (flags.words[0] == "time") return run_time(flags);
+  if (flags.words[0] == "export") return run_export(flags);
   if (flags.words[0] == "curve") return run_curve(flags);
   throw base::UserError("usage: bench_train [time | export FOLDER | curve PRESET SEED STEPS] [options]");
 }
