@@ -59,13 +59,14 @@ feature::FeatureSpec make_spec(int64_t num_rows) {
   return {features, tokens, make_schema(), {"clicks"}, {"search", "feed", "shop"}};
 }
 
-model::Options make_options(const std::string& preset, uint64_t seed) {
+model::Options make_options(const std::string& preset, const std::string& ops, uint64_t seed) {
   model::Options options;
   options.architecture = "hhsft";
   options.preset = preset;
   options.tasks = {"click"};
   options.init_seed = static_cast<int64_t>(seed);
   options.embedding_init_stddev = 0.1;
+  options.ops = ops;
   return options;
 }
 

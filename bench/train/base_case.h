@@ -17,7 +17,7 @@ inline constexpr int kListLength = 50;
 // Tables of `num_rows` × 16, the history shares the items' one.
 feature::FeatureSpec make_spec(int64_t num_rows);
 
-model::Options make_options(const std::string& preset, uint64_t seed);
+model::Options make_options(const std::string& preset, const std::string& ops, uint64_t seed);
 
 // `num_requests` lists of 50. Ids are skewed as logs are; click labels come from hidden tastes of users' and
 // items' ids, so that there is something to learn.

@@ -86,7 +86,7 @@ struct Trainer {
   Trainer(const Flags& flags, const std::string& preset, uint64_t seed)
       : spec(make_spec(flags.rows)),
         tables(spec, 0.1, static_cast<int64_t>(seed), at::kFloat),
-        model(model::make_model(make_options(preset, seed), spec, at::kFloat)) {
+        model(model::make_model(make_options(preset, flags.ops, seed), spec, at::kFloat)) {
     options.precision = flags.precision;
     loss.emplace(model->tasks(), spec.domains(), options);
     dense.emplace(model->parameters(), options);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/fast_ops.h"
 #include "model/token_ops.h"
 
 namespace uniscale::model {
@@ -58,15 +59,50 @@ GfaLayer::GfaLayer(const std::string& name, const Options& options, int64_t num_
   if (skip_ == Skip::Linear) skip_map_.push_back(projection(".skip", 0));
 }
 
-Tokens GfaLayer::operator()(const Tokens& x, const at::Tensor& request_of) const {
+at::Tensor GfaLayer::fast_attended(const Tokens& x, const at::Tensor& request_of) const {
+  const int64_t from_request = x.request.size(1) * width_, from_candidate = x.candidate.size(1) * width_;
+  const at::Tensor gain = gain_.flatten();
+  std::vector<at::Tensor> firsts;
+  std::vector<int64_t> sizes;
+  for (const CompositeProjection& one : projections_) {
+    firsts.push_back(one.first());
+    sizes.push_back(one.first().size(0));
+  }
+  const at::Tensor first = at::cat(firsts, 0);  // all three read the same numbers
+  LinearOutput output;
+  if (from_request > 0) {
+    output.add = fast_linear({x.request.flatten(1), gain.narrow(0, 0, from_request), width_},
+                             first.narrow(1, 0, from_request), {}, {.floats = true});
+    output.add_row = request_of;
+  }
+  const at::Tensor low = fast_linear({x.candidate.flatten(1), gain.narrow(0, from_request, from_candidate), width_},
+                                     first.narrow(1, from_request, from_candidate), {}, output);
+  std::vector<at::Tensor> part = low.split_with_sizes(sizes, 1);  // Q, K, V [C, m · G]
+  for (size_t i = 0; i < part.size(); ++i) {
+    const at::Tensor& second = projections_[i].second();
+    if (second.defined()) part[i] = fast_linear({part[i], {}, 0}, second, {}, {});
+    part[i] = part[i].unflatten(1, {num_composite_, dim_});
+  }
+  return fast_attention(part[0], part[1], part[2], num_heads_);
+}
+
+at::Tensor GfaLayer::plain_attended(const Tokens& x, const at::Tensor& request_of) const {
   const int64_t num_request = x.request.size(1), num_candidate = x.candidate.size(1);
   const at::Tensor request = rms_norm(x.request, gain_.narrow(0, 0, num_request)).flatten(1);
   const at::Tensor candidate = rms_norm(x.candidate, gain_.narrow(0, num_request, num_candidate)).flatten(1);
   at::Tensor part[3];  // Q, K, V [C, m, G]
   for (size_t i = 0; i < 3; ++i)
     part[i] = projections_[i](request, candidate, request_of).unflatten(1, {num_composite_, dim_});
-  at::Tensor y = attention(part[0], part[1], part[2], num_heads_);
-  if (skip_ == Skip::Identity) y = join_sides(x.request, x.candidate, request_of) + y;
+  return attention(part[0], part[1], part[2], num_heads_);
+}
+
+Tokens GfaLayer::operator()(const Tokens& x, const at::Tensor& request_of) const {
+  const bool fast = uses_fast_ops(gain_);
+  at::Tensor y = fast ? fast_attended(x, request_of) : plain_attended(x, request_of);
+  if (skip_ == Skip::Identity) {
+    y = fast ? fast_join_add(x.request, x.candidate, y, request_of)
+             : join_sides(x.request, x.candidate, request_of) + y;
+  }
   if (skip_ == Skip::Linear) {
     y = y + skip_map_[0](x.request.flatten(1), x.candidate.flatten(1), request_of)
                 .unflatten(1, {num_composite_, dim_});

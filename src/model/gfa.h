@@ -23,6 +23,8 @@ class CompositeProjection {
   // request [R, a], candidate [C, in − a] → [C, out].
   at::Tensor operator()(const at::Tensor& request, const at::Tensor& candidate,
                         const at::Tensor& request_of) const;
+  const at::Tensor& first() const { return first_; }    // [rank or out, in]
+  const at::Tensor& second() const { return second_; }  // [out, rank], or undefined
   // With `from_request` of the inputs on the request side.
   Flops flops(int64_t from_request) const;
 
@@ -42,6 +44,10 @@ class GfaLayer {
   Flops flops(int64_t num_request) const;
 
  private:
+  // The attention's output [C, m, G], two ways.
+  at::Tensor fast_attended(const Tokens& x, const at::Tensor& request_of) const;
+  at::Tensor plain_attended(const Tokens& x, const at::Tensor& request_of) const;
+
   enum class Skip { Identity, Linear, None };
   int64_t num_composite_, dim_, num_heads_, width_;
   Skip skip_;

@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/fast_ops.h"
 #include "model/token_ops.h"
 
 namespace uniscale::model {
@@ -62,6 +64,7 @@ void Hhsft::choose_gate_tokens(const feature::FeatureSpec& spec) {
 }
 
 std::vector<at::Tensor> Hhsft::logits(const BatchTensors& batch) const {
+  const FastOpsScope scope(options_.ops == "fast" && c10::GradMode::is_enabled());
   const Tokens tokens = (*tokenizer_)(batch);
   // The residual stream stays in full precision, also under autocast.
   Tokens x{tokens.request.to(dtype_), tokens.candidate.to(dtype_)};
@@ -69,11 +72,7 @@ std::vector<at::Tensor> Hhsft::logits(const BatchTensors& batch) const {
   if (dapga_) gate = x.request.index_select(1, at::tensor(at::ArrayRef<int64_t>(gate_tokens_))).flatten(1);
   for (const HfaLayer& layer : hfa_) x = layer(x, batch.request_of);
   for (const GfaLayer& layer : gfa_) x = layer(x, batch.request_of);
-  const int64_t num_request = x.request.size(1);
-  const at::Tensor z = readout_->split(
-      rms_norm(x.request, readout_gain_.narrow(0, 0, num_request)).flatten(1),
-      rms_norm(x.candidate, readout_gain_.narrow(0, num_request, num_last_ - num_request)).flatten(1),
-      batch.request_of);
+  const at::Tensor z = readout_->normed_split(x, readout_gain_, batch.request_of);
   const at::Tensor e = (*dref_)(z, batch);
   return (*heads_)(dapga_ ? (*dapga_)(e, gate, batch) : e, batch);
 }

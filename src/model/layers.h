@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "model/fast_ops.h"
 #include "model/model.h"
+#include "model/tokens.h"
 
 namespace uniscale::model {
 
@@ -38,11 +40,16 @@ class Mlp {
   // request part is computed once a request (token_ops.h split_linear).
   at::Tensor split(const at::Tensor& request, const at::Tensor& candidate,
                    const at::Tensor& request_of) const;
+  // The same of both sides' tokens, each rms(x_i) with its row of gain [n, D] and all side by side.
+  at::Tensor normed_split(const Tokens& x, const at::Tensor& gain, const at::Tensor& request_of) const;
   double flops() const;
   at::ScalarType dtype() const { return layers_[0].weight().scalar_type(); }
 
  private:
   at::Tensor after_first(at::Tensor x) const;
+  at::Tensor fast_split(const LinearInput& request, const LinearInput& candidate,
+                        const at::Tensor& request_of) const;
+  at::Tensor fast(const LinearInput& input, const at::Tensor& first_weight, LinearOutput first) const;
   std::vector<Linear> layers_;
   Activation activation_;
 };

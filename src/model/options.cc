@@ -188,6 +188,9 @@ const config::Section<Options>& section() {
                  "user_isolated: request-side tokens attend request-side tokens only and are computed once a "
                  "request; none: every token attends all",
                  {.choices = {"user_isolated", "none"}, .source = "model.md"})
+          .field("ops", &Options::ops,
+                 "hhsft, in training: fast: products and attention by the kernels of runtime; plain: torch's",
+                 {.choices = {"fast", "plain"}, .source = "performance.md"})
           .field("gfa", &Options::gfa, "hhsft: global feature attention", {.source = "paper §2.3"})
           .field("dref", &Options::dref,
                  "hhsft: own-domain experts beside the shared one; off: the shared one alone",

@@ -27,6 +27,7 @@ struct Options {
   std::vector<int64_t> head;   // hidden widths of a head
   bool shared_head = false;    // every domain through the search domain's heads
   std::string mask = "user_isolated";
+  std::string ops = "fast";
 
   // hhsft (model.md "HHSFT").
   bool gfa = true, dref = true, dapga = true;

@@ -7,13 +7,9 @@
 #include <vector>
 
 #include "model/layers.h"
+#include "model/tokens.h"
 
 namespace uniscale::model {
-
-struct Tokens {
-  at::Tensor request;    // [R, U, D]
-  at::Tensor candidate;  // [C, I, D]
-};
 
 class Tokenizer {
  public:

@@ -35,6 +35,7 @@ struct SimdAvx2 {
   static F sub(F a, F b) { return _mm256_sub_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
   static F div(F a, F b) { return _mm256_div_ps(a, b); }
+  static F sqrt(F x) { return _mm256_sqrt_ps(x); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
@@ -79,6 +80,13 @@ struct SimdAvx2 {
     alignas(32) uint32_t words[8] = {};
     for (int i = 0; i < n; ++i) words[i] = a[i] | (b == nullptr ? 0U : static_cast<uint32_t>(b[i]) << 16);
     return load_words(words);
+  }
+  static F load_bf16(const uint16_t* p, int n) {
+    return as_float(_mm256_slli_epi32(join_halves(p, nullptr, n), 16));
+  }
+  static F low_half(I x) { return as_float(_mm256_slli_epi32(x, 16)); }
+  static F high_half(I x) {
+    return as_float(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xFFFF0000U))));
   }
   static void transpose_words(const uint32_t* from, int64_t stride, int rows, int columns, uint32_t* to) {
     for (int r = 0; r < rows; ++r)

@@ -32,6 +32,7 @@ struct SimdAvx512 {
   static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F sqrt(F x) { return _mm512_sqrt_ps(x); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
@@ -65,6 +66,13 @@ struct SimdAvx512 {
     if (b == nullptr) return low;
     const I high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), b));
     return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+  }
+  static F load_bf16(const uint16_t* p, int n) {
+    return as_float(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), p)), 16));
+  }
+  static F low_half(I x) { return as_float(_mm512_slli_epi32(x, 16)); }
+  static F high_half(I x) {
+    return as_float(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xFFFF0000U))));
   }
   static void transpose_words(const uint32_t* from, int64_t stride, int rows, int columns, uint32_t* to) {
     for (int c = 0; c < columns; c += 16)

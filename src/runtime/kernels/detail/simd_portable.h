@@ -43,6 +43,7 @@ struct SimdPortable {
   static F sub(F a, F b) { return a - b; }
   static F mul(F a, F b) { return a * b; }
   static F div(F a, F b) { return a / b; }
+  static F sqrt(F x) { return F{std::sqrt(x[0]), std::sqrt(x[1]), std::sqrt(x[2]), std::sqrt(x[3])}; }
   static F fma(F a, F b, F c) { return a * b + c; }
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
@@ -73,6 +74,11 @@ struct SimdPortable {
     for (int i = 0; i < n; ++i) x[i] = a[i] | (b == nullptr ? 0U : static_cast<uint32_t>(b[i]) << 16);
     return x;
   }
+  // n ≤ kLanes bf16 as floats, zeros behind.
+  static F load_bf16(const uint16_t* p, int n) { return as_float(join_halves(p, nullptr, n) << 16); }
+  // The halves of words as floats.
+  static F low_half(I x) { return as_float(x << 16); }
+  static F high_half(I x) { return as_float(x & 0xFFFF0000U); }
   // to[c · 16 + r] = from[r · stride + c] for r < rows ≤ 16, c < columns.
   static void transpose_words(const uint32_t* from, int64_t stride, int rows, int columns, uint32_t* to) {
     for (int r = 0; r < rows; ++r)
