@@ -75,11 +75,14 @@ docs: build
 
 BENCHES := $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
 bench: $(BENCHES)
-$(filter-out bench-es3,$(BENCHES)): bench-%: build
+$(filter-out bench-es3 bench-train,$(BENCHES)): bench-%: build
 	$(BUILD)/bench_$*
 # Against rivals, each in a folder below bench/es3.
 bench-es3: build
 	python3 bench/es3/run.py $(BUILD)
+# The trainer's step against PyTorch, rivals below bench/train/rivals.
+bench-train: build
+	python3 bench/train/run.py $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan

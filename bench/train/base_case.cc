@@ -40,8 +40,7 @@ feature::FeatureSpec make_spec(int64_t num_rows) {
     add({.name = name, .source = source, .table = table, .buckets = num_rows, .dim = kEmbeddingDim}, side);
   };
   categorical("user", "user_id", "", "request");
-  for (int i = 0; i < 8; ++i)
-    categorical(fmt::format("u{}", i), fmt::format("user.u{}", i), "", "request");
+  for (int i = 0; i < 8; ++i) categorical(fmt::format("u{}", i), fmt::format("user.u{}", i), "", "request");
   add({.name = "domain", .source = "domain", .buckets = 8, .dim = kEmbeddingDim}, "request");
   add({.name = "clicks",
        .kind = "sequence",
@@ -118,8 +117,7 @@ feature::RequestBatch make_batch(const feature::FeatureSpec& spec, int num_reque
     }
   }
   const auto ids = [&](const char* name) -> const std::vector<int32_t>& {
-    return batch.ids[static_cast<size_t>(
-                         spec.features()[static_cast<size_t>(spec.feature_index(name))].slot)]
+    return batch.ids[static_cast<size_t>(spec.features()[static_cast<size_t>(spec.feature_index(name))].slot)]
         .ids;
   };
   for (int c = 0; c < num_candidates; ++c) {

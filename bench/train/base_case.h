@@ -1,5 +1,5 @@
-// The case that bench/train times: HHSFT over 24 tokens (12 of the request), 20 categorical features, a history
-// of 50 and three dense features, three domains; batches of lists of 50 held in memory.
+// The case that bench/train times: HHSFT over 24 tokens (12 of the request), 20 categorical features, a
+// history of 50 and three dense features, three domains; batches of lists of 50 held in memory.
 #pragma once
 
 #include <cstdint>

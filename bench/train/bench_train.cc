@@ -1,8 +1,9 @@
 // The trainer's step on batches held in memory, one thread, CPU time:
-//   bench_train [time]                   model `base`: candidates/s, executed GFLOP/s, profile, rate of large products
-//   bench_train export FOLDER            a small case of the same model for the rivals: weights, a batch, its logits
-//   bench_train curve PRESET SEED STEPS  losses, one a line
-// Options after it: --ops fast|plain, --precision fp32|bf16, --rows N (of a table), --seconds S.
+//   bench_train [time]                   model `base`: candidates/s, executed GFLOP/s, profile, rate of large
+//   products bench_train export FOLDER            a small case of the same model for the rivals: weights, a
+//   batch, its logits bench_train curve PRESET SEED STEPS  losses, one a line
+// Options after it: --ops fast|plain, --precision fp32|bf16, --rows N (of a table), --seconds S, --no-peak
+// (the step alone, for a profiler).
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -23,6 +24,7 @@
 #include "train/losses.h"
 #include "train/non_finite.h"
 #include "train/optimizers.h"
+#include "train/step_memory.h"
 
 namespace uniscale::bench {
 namespace {
@@ -35,6 +37,7 @@ struct Flags {
   std::string precision = "bf16", ops = "fast";
   int64_t rows = 1'000'000;
   double seconds = 10;
+  bool peak = true;
 };
 
 Flags parse(int argc, char** argv) {
@@ -51,6 +54,8 @@ Flags parse(int argc, char** argv) {
       flags.precision = value();
     else if (word == "--rows")
       flags.rows = std::stoll(value());
+    else if (word == "--no-peak")
+      flags.peak = false;
     else if (word == "--seconds")
       flags.seconds = std::stod(value());
     else
@@ -71,7 +76,8 @@ class Profile {
   }
   double median(const std::string& part) const {
     std::vector<double> values = seconds_.at(part);
-    std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
+    std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2),
+                     values.end());
     return values[values.size() / 2];
   }
   const std::map<std::string, std::vector<double>>& parts() const { return seconds_; }
@@ -116,6 +122,7 @@ struct Trainer {
     return total.item<double>();
   }
 
+  const train::StepMemory memory;
   feature::FeatureSpec spec;
   model::EmbeddingTables tables;
   std::unique_ptr<model::Model> model;
@@ -152,7 +159,7 @@ int run_time(const Flags& flags) {
     const double at = base::process_cpu_seconds();
     trainer.step(batches[i % kBatches], profile);
     steps.push_back(base::process_cpu_seconds() - at);
-    if (i % 5 == 0) {  // between the steps, under the same load
+    if (flags.peak && i % 5 == 0) {  // between the steps, under the same load
       bf16 = std::max(bf16, large_product(at::kBFloat16));
       fp32 = std::max(fp32, large_product(at::kFloat));
     }
@@ -170,9 +177,11 @@ int run_time(const Flags& flags) {
                100 * profile.median(part) / median);
   }
   fmt::print("large product: bf16 {:.0f} GFLOP/s, fp32 {:.0f} GFLOP/s\n", bf16, fp32);
-  fmt::print("ours: candidates_per_s={:.0f} gflops={:.1f} bf16_peak={:.1f} fp32_peak={:.1f} embedding_share={:.3f}\n",
-             candidates / median, flops / median * 1e-9, bf16, fp32,
-             (profile.median("1 gather rows") + profile.median("8 update rows")) / median);
+  fmt::print(
+      "ours: candidates_per_s={:.0f} gflops={:.1f} bf16_peak={:.1f} fp32_peak={:.1f} "
+      "embedding_share={:.3f}\n",
+      candidates / median, flops / median * 1e-9, bf16, fp32,
+      (profile.median("1 gather rows") + profile.median("8 update rows")) / median);
   return 0;
 }
 

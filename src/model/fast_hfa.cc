@@ -17,9 +17,9 @@ using torch::autograd::variable_list;
 
 // What the backward pass reads of one side's n tokens, B rows.
 struct Side {
-  Tensor x, y;                             // [B, n, D] fp32: in, and behind the attention
-  Tensor attention_inverse, ffn_inverse;   // [B, n]
-  Tensor qkv, attended, hidden, slope;     // operands
+  Tensor x, y;                            // [B, n, D] fp32: in, and behind the attention
+  Tensor attention_inverse, ffn_inverse;  // [B, n]
+  Tensor qkv, attended, hidden, slope;    // operands
 };
 constexpr size_t kSideTensors = 8;
 
@@ -35,7 +35,17 @@ Side side_at(const variable_list& from, size_t first) {
 }
 
 // By place in the arguments of apply.
-enum Weight { kAttentionGain, kQkv, kOutput, kFfnGain, kFfnWeight0, kFfnBias0, kFfnWeight1, kFfnBias1, kNumWeights };
+enum Weight {
+  kAttentionGain,
+  kQkv,
+  kOutput,
+  kFfnGain,
+  kFfnWeight0,
+  kFfnBias0,
+  kFfnWeight1,
+  kFfnBias1,
+  kNumWeights
+};
 
 struct Layer {
   Precision precision;
@@ -57,7 +67,8 @@ struct Layer {
     shape.x = detail::rows_of(x, place);
     return shape;
   }
-  void set_norm(Weight gain, int64_t t, const Tensor& inverse, int64_t place, runtime::LinearShape& shape) const {
+  void set_norm(Weight gain, int64_t t, const Tensor& inverse, int64_t place,
+                runtime::LinearShape& shape) const {
     shape.gain = weights[gain].data_ptr<float>() + t * dim();
     shape.norm_width = dim();
     shape.inverse_rms = inverse.data_ptr<float>() + place;
@@ -73,8 +84,8 @@ struct Layer {
                                             runtime::linear_scratch_bytes(hidden, dim())}));
   }
   int64_t attention_scratch_bytes() const {
-    return runtime::attention_training_scratch_bytes(num_heads, std::max(num_request, num_tokens - num_request),
-                                                     num_request, dim() / num_heads);
+    return runtime::attention_training_scratch_bytes(
+        num_heads, std::max(num_request, num_tokens - num_request), num_request, dim() / num_heads);
   }
 };
 
@@ -102,7 +113,8 @@ runtime::ListAttention lists_of(const Layer& layer, const Tensor& qkv, int64_t b
   return lists;
 }
 
-void share_keys(const Layer& layer, const Tensor& request_qkv, int64_t request, runtime::ListAttention& lists) {
+void share_keys(const Layer& layer, const Tensor& request_qkv, int64_t request,
+                runtime::ListAttention& lists) {
   const int64_t dim = layer.dim(), bytes = request_qkv.element_size();
   const std::byte* base = detail::bytes_of(request_qkv) + request * request_qkv.stride(0) * bytes;
   lists.num_shared = request_qkv.size(1);
@@ -121,7 +133,8 @@ std::vector<int64_t> begins_of(const Tensor& request_of, int64_t num_requests) {
 }
 
 // Calls body(request) for −1, the request side's own attention, and every request that has candidates.
-void for_lists(const std::vector<int64_t>& begins, bool request_side, const std::function<void(int64_t)>& body) {
+void for_lists(const std::vector<int64_t>& begins, bool request_side,
+               const std::function<void(int64_t)>& body) {
   const auto num_requests = static_cast<int64_t>(begins.size()) - 1;
   base::parallel_for(at::get_num_threads(), num_requests + 1, [&](int64_t i) {
     if (i == 0) {
@@ -141,7 +154,8 @@ void attend(const Layer& layer, const Side (&sides)[2], const std::vector<int64_
     runtime::AttentionForwardArgs args;
     args.lists = lists_of(layer, side.qkv, begin, end);
     if (request >= 0 && layer.num_request > 0) share_keys(layer, sides[0].qkv, request, args.lists);
-    args.out = detail::bytes_of(side.attended) + begin * side.attended.stride(0) * side.attended.element_size();
+    args.out =
+        detail::bytes_of(side.attended) + begin * side.attended.stride(0) * side.attended.element_size();
     args.out_token_stride = side.attended.stride(1);
     args.out_list_stride = side.attended.stride(0);
     args.scratch = detail::thread_scratch(layer.attention_scratch_bytes());
@@ -191,7 +205,8 @@ struct HfaFunction : Function<HfaFunction> {
                                const Tensor& output, const Tensor& ffn_gain, const Tensor& ffn_weight0,
                                const Tensor& ffn_bias0, const Tensor& ffn_weight1, const Tensor& ffn_bias1,
                                int64_t num_heads) {
-    Layer layer{detail::current_precision(), num_heads, request.size(1), request.size(1) + candidate.size(1), {}};
+    Layer layer{
+        detail::current_precision(), num_heads, request.size(1), request.size(1) + candidate.size(1), {}};
     for (const Tensor& one :
          {attention_gain, qkv, output, ffn_gain, ffn_weight0, ffn_bias0, ffn_weight1, ffn_bias1})
       layer.weights.push_back(one.contiguous());
@@ -335,6 +350,10 @@ struct HfaFunction : Function<HfaFunction> {
 };
 
 }  // namespace
+
+bool fits_fast_hfa(int64_t dim, int64_t num_heads) {
+  return detail::current_precision() == Precision::Fp32 || dim / num_heads % 2 == 0;
+}
 
 Tokens fast_hfa(const Tokens& x, const at::Tensor& request_of, const HfaWeights& w, int64_t num_heads) {
   const variable_list out =

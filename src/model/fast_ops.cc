@@ -50,7 +50,8 @@ std::byte* thread_scratch(int64_t bytes) {
   thread_local int64_t size = 0;
   if (size < bytes) {
     memory.reset();
-    memory.reset(static_cast<std::byte*>(::operator new[](static_cast<size_t>(bytes), std::align_val_t{kAlign})));
+    memory.reset(
+        static_cast<std::byte*>(::operator new[](static_cast<size_t>(bytes), std::align_val_t{kAlign})));
     size = bytes;
   }
   return memory.get();
@@ -99,9 +100,11 @@ struct LinearFunction : Function<LinearFunction> {
     if (x.scalar_type() != at::kFloat && x.scalar_type() != operands) x = x.to(at::kFloat);
     const Tensor weight = contiguous_rows(weight_in);
     const auto kind = static_cast<runtime::Activation>(activation);
-    const Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().dtype(floats ? at::kFloat : operands));
+    const Tensor y =
+        at::empty({x.size(0), weight.size(0)}, x.options().dtype(floats ? at::kFloat : operands));
     Tensor inverse, slope;
-    if (gain.defined()) inverse = at::empty({x.size(0), x.size(1) / norm_width}, x.options().dtype(at::kFloat));
+    if (gain.defined())
+      inverse = at::empty({x.size(0), x.size(1) / norm_width}, x.options().dtype(at::kFloat));
     if (kind != runtime::Activation::None) slope = at::empty(y.sizes(), x.options().dtype(operands));
     runtime::LinearForwardArgs args;
     args.shape = shape_of(x, weight, gain, norm_width, inverse, add_row);
@@ -134,7 +137,8 @@ struct LinearFunction : Function<LinearFunction> {
     if (ctx->saved_data["bias"].toBool()) d_bias = at::empty({weight.size(0)}, floats);
     if (gain.defined()) d_gain = at::empty({weight.size(1)}, floats);
     const int64_t add_rows = ctx->saved_data["add_rows"].toInt();
-    if (add_rows >= 0) d_add = add_row.defined() ? at::zeros({add_rows, weight.size(0)}, floats) : dy.to(at::kFloat);
+    if (add_rows >= 0)
+      d_add = add_row.defined() ? at::zeros({add_rows, weight.size(0)}, floats) : dy.to(at::kFloat);
     if (ctx->saved_data["wants_x"].toBool()) {
       const auto type = static_cast<at::ScalarType>(ctx->saved_data["x_type"].toInt());
       const bool kept = type == at::kFloat || type == detail::operand_type(precision);
@@ -174,7 +178,9 @@ runtime::ListAttention lists_of(const Tensor& q, const Tensor& k, const Tensor& 
 struct AttentionFunction : Function<AttentionFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q_in, const Tensor& k_in, const Tensor& v_in,
                         int64_t num_heads) {
-    const Precision precision = detail::current_precision();
+    // A word holds two bf16 of one head.
+    const bool odd = q_in.size(2) / num_heads % 2 != 0;
+    const Precision precision = odd ? Precision::Fp32 : detail::current_precision();
     const at::ScalarType operands = detail::operand_type(precision);
     const Tensor q = q_in.to(operands).contiguous(), k = k_in.to(operands).contiguous(),
                  v = v_in.to(operands).contiguous();
@@ -222,12 +228,13 @@ struct JoinAddFunction : Function<JoinAddFunction> {
     const Tensor request = request_in.contiguous(), candidate = candidate_in.contiguous(),
                  y = y_in.contiguous();
     const Tensor out = at::empty(y.sizes(), request.options());
-    const int64_t shared = request[0].numel(), own = candidate[0].numel();
+    const int64_t shared = request.size(1) * request.size(2), own = candidate.size(1) * candidate.size(2);
     const auto* of = request_of.data_ptr<int64_t>();
     const auto add_all = [&](const auto* from) {
       float* to = out.data_ptr<float>();
       for (int64_t c = 0; c < candidate.size(0); ++c) {
-        const float *r = request.data_ptr<float>() + of[c] * shared, *x = candidate.data_ptr<float>() + c * own;
+        const float *r = request.data_ptr<float>() + of[c] * shared,
+                    *x = candidate.data_ptr<float>() + c * own;
         for (int64_t i = 0; i < shared; ++i) to[i] = r[i] + static_cast<float>(from[i]);
         for (int64_t i = 0; i < own; ++i) to[shared + i] = x[i] + static_cast<float>(from[shared + i]);
         to += shared + own;
@@ -264,9 +271,11 @@ struct JoinAddFunction : Function<JoinAddFunction> {
 
 }  // namespace
 
-Tensor fast_linear(const LinearInput& input, const Tensor& weight, const Tensor& bias, const LinearOutput& output) {
-  US_CHECK(!output.add.defined() || output.add_row.defined() || output.activation == runtime::Activation::None,
-           "an addend before an activation has rows of its own");
+Tensor fast_linear(const LinearInput& input, const Tensor& weight, const Tensor& bias,
+                   const LinearOutput& output) {
+  US_CHECK(
+      !output.add.defined() || output.add_row.defined() || output.activation == runtime::Activation::None,
+      "an addend before an activation has rows of its own");
   const auto given = [](const Tensor& x) { return x.defined() ? std::optional<Tensor>(x) : std::nullopt; };
   return LinearFunction::apply(input.x, weight, given(bias), given(input.gain), given(output.add),
                                given(output.add_row), input.norm_width,
@@ -277,7 +286,8 @@ Tensor fast_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t
   return AttentionFunction::apply(q, k, v, num_heads);
 }
 
-Tensor fast_join_add(const Tensor& request, const Tensor& candidate, const Tensor& y, const Tensor& request_of) {
+Tensor fast_join_add(const Tensor& request, const Tensor& candidate, const Tensor& y,
+                     const Tensor& request_of) {
   return JoinAddFunction::apply(request, candidate, y, request_of);
 }
 

@@ -1,7 +1,7 @@
-// Products and attention of training through runtime's kernels, each with a backward pass of its own; the plain
-// torch expressions beside which they are called are their twins. Operands are bf16 under autocast, else fp32;
-// weights and their gradients, norms, softmax and sums are fp32 in both. Single calls are thread-safe; the scope
-// belongs to its thread.
+// Products and attention of training through runtime's kernels, each with a backward pass of its own; the
+// plain torch expressions beside which they are called are their twins. Operands are bf16 under autocast,
+// else fp32; weights and their gradients, norms, softmax and sums are fp32 in both. Single calls are
+// thread-safe; the scope belongs to its thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -38,8 +38,8 @@ struct LinearInput {
 };
 
 // act(W n(x) + b + add): weight [out, in], bias [out] or undefined, add [rows, out] fp32 or undefined, whose
-// row r is added to rows b with add_row[b] = r (rising; undefined: row b) → [B, out], fp32 if `floats` or there
-// is no autocast, else bf16. Gradients of everything but add_row; that of `add` only with add_row.
+// row r is added to rows b with add_row[b] = r (rising; undefined: row b) → [B, out], fp32 if `floats` or
+// there is no autocast, else bf16. Gradients of everything but add_row; that of `add` only with add_row.
 struct LinearOutput {
   runtime::Activation activation = runtime::Activation::None;
   bool floats = false;
@@ -55,6 +55,8 @@ at::Tensor fast_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
 at::Tensor fast_join_add(const at::Tensor& request, const at::Tensor& candidate, const at::Tensor& y,
                          const at::Tensor& request_of);
 
+// With bf16 operands a head is of even width.
+bool fits_fast_hfa(int64_t dim, int64_t num_heads);
 // A whole HFA layer with the mask user_isolated (hfa.h). Shapes of the weights as there.
 struct HfaWeights {
   at::Tensor attention_gain, qkv, output, ffn_gain, ffn_weight[2], ffn_bias[2];

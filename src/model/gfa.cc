@@ -75,8 +75,9 @@ at::Tensor GfaLayer::fast_attended(const Tokens& x, const at::Tensor& request_of
                              first.narrow(1, 0, from_request), {}, {.floats = true});
     output.add_row = request_of;
   }
-  const at::Tensor low = fast_linear({x.candidate.flatten(1), gain.narrow(0, from_request, from_candidate), width_},
-                                     first.narrow(1, from_request, from_candidate), {}, output);
+  const at::Tensor low =
+      fast_linear({x.candidate.flatten(1), gain.narrow(0, from_request, from_candidate), width_},
+                  first.narrow(1, from_request, from_candidate), {}, output);
   std::vector<at::Tensor> part = low.split_with_sizes(sizes, 1);  // Q, K, V [C, m · G]
   for (size_t i = 0; i < part.size(); ++i) {
     const at::Tensor& second = projections_[i].second();

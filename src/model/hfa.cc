@@ -33,9 +33,14 @@ HfaLayer::HfaLayer(const std::string& name, const Options& options, int64_t num_
 }
 
 Tokens HfaLayer::operator()(const Tokens& x, const at::Tensor& request_of) const {
-  if (isolated_ && uses_fast_ops(qkv_)) {
+  if (isolated_ && uses_fast_ops(qkv_) && fits_fast_hfa(dim_, num_heads_)) {
     return fast_hfa(x, request_of,
-                    {attention_gain_, qkv_, output_, ffn_gain_, {ffn_weight_[0], ffn_weight_[1]}, {ffn_bias_[0], ffn_bias_[1]}},
+                    {attention_gain_,
+                     qkv_,
+                     output_,
+                     ffn_gain_,
+                     {ffn_weight_[0], ffn_weight_[1]},
+                     {ffn_bias_[0], ffn_bias_[1]}},
                     num_heads_);
   }
   return isolated_ ? isolated(x, request_of) : all_to_all(x, request_of);

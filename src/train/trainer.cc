@@ -18,6 +18,7 @@
 #include "train/metrics_log.h"
 #include "train/non_finite.h"
 #include "train/optimizers.h"
+#include "train/step_memory.h"
 
 namespace uniscale::train {
 namespace {
@@ -258,6 +259,7 @@ class Loop {
     write_checkpoint(options_.output, trained_.step, files, options_.keep_checkpoints);
   }
 
+  const StepMemory memory_;
   const RunSpec& run_;
   const Options& options_;
   const Progress& progress_;

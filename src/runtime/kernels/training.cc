@@ -19,18 +19,19 @@ const TrainingKernels* find_training_kernels(Isa isa, Precision precision) {
       return avx512_training_kernels(precision);
     case Isa::Avx512Bf16:
     case Isa::Amx:
-      return precision == Precision::Bf16 ? avx512_bf16_training_kernels() : avx512_training_kernels(precision);
+      return precision == Precision::Bf16 ? avx512_bf16_training_kernels()
+                                          : avx512_training_kernels(precision);
   }
   US_UNREACHABLE();
 }
 
-const TrainingKernels& best_training_kernels(Precision precision) {
+namespace {
+
+const TrainingKernels& search_best(Precision precision) {
   for (auto isa = std::rbegin(kAllIsas); isa != std::rend(kAllIsas); ++isa)
     if (const TrainingKernels* kernels = find_training_kernels(*isa, precision)) return *kernels;
   US_UNREACHABLE();
 }
-
-namespace {
 
 // Sizes in 4-byte words; fp32 operands and 16 lanes are the largest.
 constexpr int64_t kRows = 128, kLanes = 16, kPanel = 64, kAlign = 16;
@@ -38,6 +39,12 @@ constexpr int64_t kRows = 128, kLanes = 16, kPanel = 64, kAlign = 16;
 int64_t whole_vectors(int64_t x) { return (x + 15) / 16 * 16; }
 
 }  // namespace
+
+const TrainingKernels& best_training_kernels(Precision precision) {
+  // Asked once: under a hypervisor the question is slow.
+  static const TrainingKernels &fp32 = search_best(Precision::Fp32), &bf16 = search_best(Precision::Bf16);
+  return precision == Precision::Fp32 ? fp32 : bf16;
+}
 
 int64_t linear_scratch_bytes(int64_t in, int64_t out) {
   const int64_t a = whole_vectors(in), b = whole_vectors(out);

@@ -3,8 +3,8 @@
 // chosen at run time. Kernels are pure, thread-safe and allocate nothing; the order of every sum is fixed, so
 // that the same arguments give the same bits.
 //
-// Operands as in kernels.h: float with Fp32, bfloat16 with Bf16; weights, gradients of weights, norms, softmax
-// and all sums are fp32 in both. Strides count elements of what they belong to.
+// Operands as in kernels.h: float with Fp32, bfloat16 with Bf16; weights, gradients of weights, norms,
+// softmax and all sums are fp32 in both. Strides count elements of what they belong to.
 #pragma once
 
 #include <cstddef>

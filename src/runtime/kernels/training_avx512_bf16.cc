@@ -8,7 +8,8 @@
 namespace uniscale::runtime {
 
 const TrainingKernels* avx512_bf16_training_kernels() {
-  static constexpr TrainingKernels kBf16 = training_kernels_of<SimdAvx512Bf16, Precision::Bf16>(Isa::Avx512Bf16);
+  static constexpr TrainingKernels kBf16 =
+      training_kernels_of<SimdAvx512Bf16, Precision::Bf16>(Isa::Avx512Bf16);
   return &kBf16;
 }
 

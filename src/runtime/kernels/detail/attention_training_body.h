@@ -16,13 +16,13 @@ inline int64_t up_to_4(int64_t x) { return (x + 3) / 4 * 4; }
 
 // Arrays of one head and one group of lists; tokens and columns are padded with zeros to multiples of 4.
 struct HeadArrays {
-  int64_t own, shared, keys, dim;                      // padded; keys = shared + own
-  float *q, *k, *v, *d_out;                            // [own, dim, lanes]
-  float *weights, *d_weights;                          // [own, keys, lanes], shared keys first
-  float *shared_k, *shared_v;                          // [heads, shared, dim]
-  float *d_shared_k, *d_shared_v;                      // [heads, shared, dim, lanes]
-  float* turned;                                       // [own, dim, lanes]
-  uint32_t* words;                                     // [16, 16] twice
+  int64_t own, shared, keys, dim;  // padded; keys = shared + own
+  float *q, *k, *v, *d_out;        // [own, dim, lanes]
+  float *weights, *d_weights;      // [own, keys, lanes], shared keys first
+  float *shared_k, *shared_v;      // [heads, shared, dim]
+  float *d_shared_k, *d_shared_v;  // [heads, shared, dim, lanes]
+  float* turned;                   // [own, dim, lanes]
+  uint32_t* words;                 // [16, 16] twice
 };
 
 template <class S>
@@ -127,8 +127,8 @@ inline void tile_sums(int64_t count, const A& a, const B& b, typename S::F (&acc
   }
 }
 
-// to[i, j] = Σ_c x[i, c] · y(j)[c] over the columns of a head, for all queries and keys: scores of q and k, or
-// gradients of weights of d_out and v.
+// to[i, j] = Σ_c x[i, c] · y(j)[c] over the columns of a head, for all queries and keys: scores of q and k,
+// or gradients of weights of d_out and v.
 template <class S>
 void query_key_sums(const HeadArrays& h, const float* x, const float* own, const float* shared, float* to) {
   constexpr int64_t kL = S::kLanes;
@@ -178,8 +178,8 @@ void weigh_keys(const HeadArrays& h, const float* w, const float* own, const flo
 
 // to[j, c] (+)= Σ_i w[i, first + j] · x[i, c]: gradients of keys and values.
 template <class S>
-void weigh_queries(const HeadArrays& h, const float* w, int64_t first, int64_t count, const float* x, float* to,
-                   bool adds) {
+void weigh_queries(const HeadArrays& h, const float* w, int64_t first, int64_t count, const float* x,
+                   float* to, bool adds) {
   constexpr int64_t kL = S::kLanes;
   typename S::F acc[4][4];
   for (int64_t j = 0; j < count; j += 4) {
@@ -282,9 +282,10 @@ void attention_forward_body(const AttentionForwardArgs& args) {
       head_weights<S, kPrecision>(a, h, first, lists, head);
       weigh_keys<S>(h, h.weights, h.v, h.shared_v + head * h.shared * h.dim, h.turned);
       for (int64_t t = 0; t < a.num_own; ++t)
-        write_token<S, kPrecision>(h.turned + t * h.dim * S::kLanes, args.out,
-                                   first * args.out_list_stride + t * args.out_token_stride + head * a.head_dim,
-                                   args.out_list_stride, lists, a.head_dim, h.words);
+        write_token<S, kPrecision>(
+            h.turned + t * h.dim * S::kLanes, args.out,
+            first * args.out_list_stride + t * args.out_token_stride + head * a.head_dim,
+            args.out_list_stride, lists, a.head_dim, h.words);
     }
   }
 }
@@ -301,9 +302,9 @@ void attention_backward_body(const AttentionBackwardArgs& args) {
       const int64_t of_head = head * h.shared * h.dim;
       head_weights<S, kPrecision>(a, h, first, lists, head);
       for (int64_t t = 0; t < a.num_own; ++t)
-        read_token<S, kPrecision>(args.d_out,
-                                  first * args.out_list_stride + t * args.out_token_stride + head * a.head_dim,
-                                  args.out_list_stride, lists, a.head_dim, h.words, h.d_out + t * h.dim * kL);
+        read_token<S, kPrecision>(
+            args.d_out, first * args.out_list_stride + t * args.out_token_stride + head * a.head_dim,
+            args.out_list_stride, lists, a.head_dim, h.words, h.d_out + t * h.dim * kL);
       const auto write = [&](void* to) {
         for (int64_t t = 0; t < a.num_own; ++t)
           write_token<S, kPrecision>(h.turned + t * h.dim * kL, to,

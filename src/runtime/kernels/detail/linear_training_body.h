@@ -119,7 +119,8 @@ void pack_outputs(const float* weight, int64_t stride, int64_t out, int64_t in, 
         uint32_t* row = rows16 + r * groups;
         if (in % 2 != 0) row[groups - 1] = 0;
         for_columns<S>(in, [&](int64_t c, int count) {
-          store_operands_at<S, kPrecision>(row, c, load_floats<S>(weight + (o + r) * stride + c, count), count);
+          store_operands_at<S, kPrecision>(row, c, load_floats<S>(weight + (o + r) * stride + c, count),
+                                           count);
         });
       }
       from = rows16;
@@ -144,7 +145,8 @@ void pack_row_pair(const float* row, const float* next, int64_t width, int64_t g
     if constexpr (kPrecision == Precision::Fp32)
       S::store_words(to.at(group, c), S::as_words(low));
     else
-      S::store_words(to.at(group, c), S::pack_bf16(low, next == nullptr ? S::zero() : load_floats<S>(next + c, n)));
+      S::store_words(to.at(group, c),
+                     S::pack_bf16(low, next == nullptr ? S::zero() : load_floats<S>(next + c, n)));
   });
 }
 
@@ -225,13 +227,17 @@ void outer_rows(int rows, int vectors, const uint32_t* a, const uint32_t* w, int
                 float* sums, int64_t sums_stride, bool starts) {
   if constexpr (kRows > 1) {
     if (rows < kRows)
-      return outer_rows<S, kPrecision, kRows - 1>(rows, vectors, a, w, w_stride, groups, sums, sums_stride, starts);
+      return outer_rows<S, kPrecision, kRows - 1>(rows, vectors, a, w, w_stride, groups, sums, sums_stride,
+                                                  starts);
   }
   if constexpr (S::kTileVectors >= 4) {
-    if (vectors == 4) return outer_tile<S, kPrecision, kRows, 4>(a, w, w_stride, groups, sums, sums_stride, starts);
-    if (vectors == 3) return outer_tile<S, kPrecision, kRows, 3>(a, w, w_stride, groups, sums, sums_stride, starts);
+    if (vectors == 4)
+      return outer_tile<S, kPrecision, kRows, 4>(a, w, w_stride, groups, sums, sums_stride, starts);
+    if (vectors == 3)
+      return outer_tile<S, kPrecision, kRows, 3>(a, w, w_stride, groups, sums, sums_stride, starts);
   }
-  if (vectors == 2) return outer_tile<S, kPrecision, kRows, 2>(a, w, w_stride, groups, sums, sums_stride, starts);
+  if (vectors == 2)
+    return outer_tile<S, kPrecision, kRows, 2>(a, w, w_stride, groups, sums, sums_stride, starts);
   outer_tile<S, kPrecision, kRows, 1>(a, w, w_stride, groups, sums, sums_stride, starts);
 }
 
@@ -262,7 +268,9 @@ void outer_product(const uint32_t* g, int64_t out, const Panels& a, float* sums,
 template <class S, Precision kPrecision>
 void normed_row(const LinearShape& s, int64_t row, float* to) {
   if (s.gain == nullptr) {
-    for_columns<S>(s.in, [&](int64_t c, int n) { store_floats<S>(to + c, load_rows<S, kPrecision>(s.x, row, c, n), n); });
+    for_columns<S>(s.in, [&](int64_t c, int n) {
+      store_floats<S>(to + c, load_rows<S, kPrecision>(s.x, row, c, n), n);
+    });
     return;
   }
   const float* x = static_cast<const float*>(s.x.data) + row * s.x.stride;
@@ -301,8 +309,8 @@ void linear_forward_as(const LinearForwardArgs& args) {
   auto* block = scratch.take<uint32_t>(kRowBlock * groups);
   auto* sums = scratch.take<float>(kRowBlock * kPanelWords);
   auto* row = scratch.take<float>(up_to_16(s.in));
-  pack_outputs<S, kPrecision>(s.weight, s.weight_stride, s.out, s.in, weights, scratch.take<uint32_t>(16 * groups),
-                              scratch.take<uint32_t>(16 * 16));
+  pack_outputs<S, kPrecision>(s.weight, s.weight_stride, s.out, s.in, weights,
+                              scratch.take<uint32_t>(16 * groups), scratch.take<uint32_t>(16 * 16));
   const bool direct = !s.x.floats && s.gain == nullptr && s.in % kGroup<kPrecision> == 0 &&
                       s.x.stride % kGroup<kPrecision> == 0 && reinterpret_cast<uintptr_t>(s.x.data) % 4 == 0;
   for (int64_t first = 0; first < s.rows; first += kRowBlock) {
@@ -323,36 +331,37 @@ void linear_forward_as(const LinearForwardArgs& args) {
         });
       }
     }
-    product<S, kPrecision>(a, a_stride, rows, weights, sums,
-                           [&](int64_t r, int64_t column, int64_t columns, const float* sum) {
-      const int64_t at = first + r;
-      const float* add = nullptr;
-      if (args.add.data != nullptr) {
-        add = static_cast<const float*>(args.add.data) +
-              (s.add_row == nullptr ? at : s.add_row[at]) * args.add.stride;
-      }
-      for_columns<S>(std::min(columns, s.out - column), [&](int64_t i, int n) {
-        const int64_t c = column + i;
-        F value = S::load(sum + i);
-        if (args.bias != nullptr) value = S::add(value, load_floats<S>(args.bias + c, n));
-        if (add != nullptr) value = S::add(value, load_floats<S>(add + c, n));
-        if constexpr (kActivation == Activation::Relu) {
-          value = S::max(value, S::zero());
-          if (args.slope.data != nullptr)  // 1 where it is positive
-            store_rows<S, kPrecision>(args.slope, at, c, S::min(S::mul(value, S::set1(1e38F)), S::set1(1.0F)), n);
-        }
-        if constexpr (kActivation == Activation::Gelu) {
-          if (args.slope.data != nullptr) {
-            F slope;
-            value = gelu_and_slope_of<S, kPrecision>(value, slope);
-            store_rows<S, kPrecision>(args.slope, at, c, slope, n);
-          } else {
-            value = gelu_of<S, kPrecision>(value);
+    product<S, kPrecision>(
+        a, a_stride, rows, weights, sums, [&](int64_t r, int64_t column, int64_t columns, const float* sum) {
+          const int64_t at = first + r;
+          const float* add = nullptr;
+          if (args.add.data != nullptr) {
+            add = static_cast<const float*>(args.add.data) +
+                  (s.add_row == nullptr ? at : s.add_row[at]) * args.add.stride;
           }
-        }
-        store_rows<S, kPrecision>(args.y, at, c, value, n);
-      });
-    });
+          for_columns<S>(std::min(columns, s.out - column), [&](int64_t i, int n) {
+            const int64_t c = column + i;
+            F value = S::load(sum + i);
+            if (args.bias != nullptr) value = S::add(value, load_floats<S>(args.bias + c, n));
+            if (add != nullptr) value = S::add(value, load_floats<S>(add + c, n));
+            if constexpr (kActivation == Activation::Relu) {
+              value = S::max(value, S::zero());
+              if (args.slope.data != nullptr)  // 1 where it is positive
+                store_rows<S, kPrecision>(args.slope, at, c,
+                                          S::min(S::mul(value, S::set1(1e38F)), S::set1(1.0F)), n);
+            }
+            if constexpr (kActivation == Activation::Gelu) {
+              if (args.slope.data != nullptr) {
+                F slope;
+                value = gelu_and_slope_of<S, kPrecision>(value, slope);
+                store_rows<S, kPrecision>(args.slope, at, c, slope, n);
+              } else {
+                value = gelu_of<S, kPrecision>(value);
+              }
+            }
+            store_rows<S, kPrecision>(args.y, at, c, value, n);
+          });
+        });
   }
 }
 
@@ -484,17 +493,18 @@ void linear_backward_body(const LinearBackwardArgs& args) {
     if (!wants_input) continue;
     product<S, kPrecision>(row_words, out_groups, rows, weights, sums,
                            [&](int64_t r, int64_t column, int64_t columns, const float* sum) {
-      for_columns<S>(std::min(columns, s.in - column), [&](int64_t i, int n) {
-        typename S::F value = S::load(sum + i);
-        if (s.gain != nullptr) {
-          store_floats<S>(dn + r * in + column + i, value, n);
-          return;
-        }
-        if (args.dx_add.data != nullptr)
-          value = S::add(value, load_rows<S, kPrecision>(args.dx_add, first + r, column + i, n));
-        store_rows<S, kPrecision>(args.dx, first + r, column + i, value, n);
-      });
-    });
+                             for_columns<S>(std::min(columns, s.in - column), [&](int64_t i, int n) {
+                               typename S::F value = S::load(sum + i);
+                               if (s.gain != nullptr) {
+                                 store_floats<S>(dn + r * in + column + i, value, n);
+                                 return;
+                               }
+                               if (args.dx_add.data != nullptr)
+                                 value = S::add(
+                                     value, load_rows<S, kPrecision>(args.dx_add, first + r, column + i, n));
+                               store_rows<S, kPrecision>(args.dx, first + r, column + i, value, n);
+                             });
+                           });
     if (s.gain != nullptr) {
       for (int64_t r = 0; r < rows; ++r) norm_backward_row<S, kPrecision>(args, first + r, dn + r * in);
     }

@@ -61,8 +61,7 @@ template <class S, Precision kPrecision>
 inline typename S::F gelu_and_slope_of(typename S::F x, typename S::F& slope) {
   const typename S::F cdf = S::add(centred_cdf_of<S, kPrecision>(x), S::set1(0.5F));
   // φ(x) = 2^(−x² · log₂ e / 2) / √2π
-  const typename S::F density =
-      exp2_of<S, kPrecision>(S::mul(S::mul(x, x), S::set1(-0.72134752F)));
+  const typename S::F density = exp2_of<S, kPrecision>(S::mul(S::mul(x, x), S::set1(-0.72134752F)));
   slope = S::fma(S::mul(x, S::set1(0.39894228F)), density, cdf);
   return S::mul(x, cdf);
 }
