@@ -75,9 +75,11 @@ docs: build
 
 BENCHES := $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
 bench: $(BENCHES)
-$(filter-out bench-es3 bench-train,$(BENCHES)): bench-%: build
+$(filter-out bench-es3 bench-serve bench-train,$(BENCHES)): bench-%: build
 	$(BUILD)/bench_$*
 # Against rivals, each in a folder below bench/es3.
+bench-serve: build
+	python3 bench/serve/run.py $(BUILD)
 bench-es3: build
 	python3 bench/es3/run.py $(BUILD)
 # The trainer's step against PyTorch, rivals below bench/train/rivals.

@@ -152,6 +152,35 @@ std::string publish_base_model(const std::string& repository, int64_t width) {
       repository, shape, runtime::planted::make_hhsft_weights(spec, shape, 1), spec, {}, write_tables);
 }
 
+std::string publish_served_model(const std::string& repository, int64_t width) {
+  const runtime::planted::TemporaryFolder scratch;
+  const auto ranker = runtime::load_ranker(bundle::Bundle::open(publish_base_model(scratch.path(), width)));
+  const runtime::RawRequest request = make_request(50);
+  feature::RequestBatch batch;
+  runtime::MissingReport missing;
+  runtime::to_batch(request, ranker->spec(), make_sequences(), nullptr, nullptr, true, batch, missing);
+  runtime::Workspace workspace;
+  runtime::Scores scores;
+  ranker->score(batch, workspace, scores);
+  const json::Value golden = {{"request", runtime::raw_request_to_json(request)},
+                              {"heads", {{"click", scores.heads[0]}}}};
+  const feature::FeatureSpec spec = make_spec();
+  const auto shape = make_shape(width);
+  return runtime::planted::publish_hhsft(
+      repository, shape, runtime::planted::make_hhsft_weights(spec, shape, 1), spec,
+      [](json::Value& options) {
+        options["sequences"] = json::Value::array();
+        for (const runtime::SequenceRule& rule : make_sequences()) {
+          options["sequences"].push_back(
+              {{"name", rule.name}, {"actions", rule.actions}, {"domains", rule.domains}});
+        }
+      },
+      [&](const std::string& aside) {
+        write_tables(aside);
+        std::ofstream(aside + "/golden.jsonl") << json::dump(golden, -1) << "\n";
+      });
+}
+
 std::vector<runtime::SequenceRule> make_sequences() {
   return {{"clicks", {"click"}, {}}, {"purchases", {"purchase"}, {}}};
 }

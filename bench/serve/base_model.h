@@ -17,6 +17,9 @@ inline constexpr int kMostCandidates = 1000;
 // Publishes a bundle to `repository`; returns its directory. `width`: of HFA and of composite tokens.
 std::string publish_base_model(const std::string& repository, int64_t width);
 
+// The same with golden requests, so that a server takes it.
+std::string publish_served_model(const std::string& repository, int64_t width);
+
 // The first `num_candidates` items for one user and query.
 runtime::RawRequest make_request(int num_candidates);
 std::vector<runtime::SequenceRule> make_sequences();

@@ -2,7 +2,8 @@
 // features, history and tokenizers included. Rivals (rivals.py) start at the tokens' inputs and run the same
 // weights; a contender is timed only after its logits equal ours in fp32.
 //
-// usage: bench_serve [PYTHON …]   interpreters that run rivals.py, each with other packages; none: ours alone
+// usage: bench_serve --publish FOLDER WIDTH   for run.py, which adds the server over HTTP
+//        bench_serve [PYTHON …]   interpreters that run rivals.py, each with other packages; none: ours alone
 // Environment of the rivals and the number of repetitions are this program's; times are CPU seconds of the
 // scoring thread, so that a busy machine moves them little.
 #include <fmt/format.h>
@@ -211,9 +212,19 @@ std::string ratio(const Results& rivals, const std::map<std::pair<int64_t, int>,
   return fmt::format("{:.2f}", std::exp(logs));
 }
 
+// For run.py: a model that a server takes, and the body of one request.
+int publish(const std::string& folder, int64_t width) {
+  bench::publish_served_model(folder + "/models", width);
+  for (int size : kSizes)
+    std::ofstream(fmt::format("{}/request-{}.json", folder, size))
+        << json::dump(runtime::raw_request_to_json(bench::make_request(size)), -1);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::string(argv[1]) == "--publish") return publish(argv[2], std::atoll(argv[3]));
   const runtime::planted::TemporaryFolder folder;
   std::map<std::pair<int64_t, int>, Ours> ours;
   Results rivals;
