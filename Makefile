@@ -77,9 +77,10 @@ BENCHES := $(addprefix bench-,$(notdir $(patsubst %/,%,$(wildcard bench/*/))))
 bench: $(BENCHES)
 $(filter-out bench-es3 bench-serve bench-train,$(BENCHES)): bench-%: build
 	$(BUILD)/bench_$*
-# Against rivals, each in a folder below bench/es3.
+# The runtime beside its rivals, and the server over HTTP.
 bench-serve: build
 	python3 bench/serve/run.py $(BUILD)
+# Against rivals, each in a folder below bench/es3.
 bench-es3: build
 	python3 bench/es3/run.py $(BUILD)
 # The trainer's step against PyTorch, rivals below bench/train/rivals.

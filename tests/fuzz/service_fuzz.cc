@@ -16,12 +16,15 @@ constexpr Door kDoors[] = {{"POST", "/v1/rank/main", "application/json"},
                            {"POST", "/v1/rerank", "application/json"},
                            {"POST", "/v1/explain", "application/json"},
                            {"POST", "/v2/models/main/infer", "application/json"},
-                           {"POST", "/v2/models/main/infer", "application/octet-stream"}};
+                           {"POST", "/v2/models/main/infer", "application/octet-stream"},
+                           {"POST", "/v1/items:upsert", "application/json"},
+                           {"POST", "/v1/items:lookup", "application/json"}};
 
 struct Server {
   Server() {
     runtime::planted::publish(folder.path(), "main", 3);
     options.threads = 1;
+    options.items_log = folder.path("items");
     models = std::make_unique<serve::ModelSet>(folder.path(), metrics);
     service = std::make_unique<serve::Service>(options, *models, metrics);
     models->refresh();
@@ -55,6 +58,9 @@ std::vector<std::string> seeds() {
   out.push_back(std::string("\3\0", 2).append(infer));
   out.push_back(std::string("\4") + static_cast<char>(header.size()) + header +
                 std::string("\2\0\0\0i1\2\0\0\0i2", 12));
+  out.push_back(std::string("\5\0", 2).append(
+      R"({"items":[{"id":"i1","features":{"price":1.5,"title":"red"}},{"id":"new","features":null}]})"));
+  out.push_back(std::string("\6\0", 2).append(R"({"model":"main","ids":["i1","new"]})"));
   return out;
 }
 

@@ -48,6 +48,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           read += static_cast<unsigned char>(one);
     for (const char* id : {"i0", "i5", "", "never seen"})
       if (table.find(id) >= table.num_rows()) fuzz::broken("row beyond the table");
+    const std::vector<std::string> ids = {"i0", "i5", "", "never seen"};
+    std::vector<int64_t> rows(ids.size());
+    table.find_all(ids, rows);
+    for (size_t i = 0; i < ids.size(); ++i)
+      if (rows[i] != table.find(ids[i])) fuzz::broken("many at once are found elsewhere");
     fuzz::keep(read);
   } catch (const base::UserError&) {
   }
