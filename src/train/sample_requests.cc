@@ -120,6 +120,8 @@ runtime::RawRequest read_request(const table::Table& rows, int64_t row, const st
       const table::Column *values = fields.find_child(group),
                           *others = fields.find_child(group == "item" ? "candidate" : "item");
       for (int c = 0; values != nullptr && c < values->num_children(); ++c) {
+        // Embeddings are the bundle's item table's to give.
+        if (values->child(c).type() == table::Type::List) continue;
         // A name that both groups declare stands with its group.
         const std::string name = values->child_name(c);
         const bool clashes = others != nullptr && others->find_child(name) != nullptr;
