@@ -1,6 +1,8 @@
 #include "base/hash.h"
 
 #include <fmt/format.h>
+// In this file alone, so that short ids are hashed without a call into the shared library.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <array>
