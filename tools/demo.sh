@@ -38,3 +38,4 @@ kill -TERM $server
 wait $server
 trap - EXIT
 step "done: evaluation in $out/eval.json, server log in $out/server.log"
+echo "To see more rankings: $us serve --repository $out/models, then http://localhost:8000/ui"
