@@ -109,6 +109,8 @@ constexpr std::array<std::string_view, 5> kKindNames = {"categorical", "numeric"
 constexpr std::array<std::string_view, 5> kTransforms = {"none", "log", "standardise", "log_standardise",
                                                          "bucketise"};
 
+constexpr std::array<std::string_view, 3> kPoolings = {"mean", "self", "target"};
+
 template <size_t N>
 int index_of(const std::array<std::string_view, N>& names, std::string_view name) {
   const auto it = std::find(names.begin(), names.end(), name);
@@ -116,6 +118,11 @@ int index_of(const std::array<std::string_view, N>& names, std::string_view name
 }
 
 Kind kind_of(std::string_view name) { return static_cast<Kind>(index_of(kKindNames, name)); }
+
+// Exactly one id a candidate.
+bool can_attend(const Feature& feature) {
+  return feature.side == Side::Candidate && feature.has_ids && feature.kind != Kind::Text;
+}
 
 std::string kind_problem(Kind kind, const FeatureOptions& options, const Source& source) {
   const bool text = source.type == schema::ValueType::String;
@@ -132,6 +139,10 @@ std::string kind_problem(Kind kind, const FeatureOptions& options, const Source&
   if (kind == Kind::Categorical && source.type == schema::ValueType::Double) {
     return "a double cannot be categorical: use kind = \"numeric\" with transform = \"bucketise\"";
   }
+  if (kind != Kind::Sequence && options.sequence_pooling != "mean")
+    return "sequence_pooling needs kind = \"sequence\"";
+  if ((options.sequence_pooling == "target") == options.target.empty())
+    return "sequence_pooling = \"target\" and a target need each other";
   const bool bucketise = options.transform == "bucketise";
   if (kind != Kind::Numeric && options.transform != "none") return "a transform needs kind = \"numeric\"";
   if (bucketise && options.boundaries.empty()) return "transform = \"bucketise\" needs boundaries";
@@ -187,6 +198,7 @@ FeatureSpec::FeatureSpec(const std::vector<FeatureOptions>& features, const std:
     feature.boundaries = options.boundaries;
     feature.max_length = options.max_length;
     feature.ngrams = options.ngrams;
+    feature.pooling = static_cast<Pooling>(index_of(kPoolings, options.sequence_pooling));
     feature.has_ids = kind == Kind::Categorical || kind == Kind::Text || kind == Kind::Sequence ||
                       options.transform == "bucketise";
     if (feature.has_ids) {
@@ -215,6 +227,20 @@ FeatureSpec::FeatureSpec(const std::vector<FeatureOptions>& features, const std:
     features_.push_back(std::move(feature));
   }
 
+  for (const FeatureOptions& options : features) {
+    const int index = feature_index(options.name);
+    if (options.target.empty() || index < 0) continue;
+    const int target = feature_index(options.target);
+    const bool fits = target >= 0 && can_attend(features_[static_cast<size_t>(target)]);
+    if (fits) {
+      features_[static_cast<size_t>(index)].target = target;
+    } else {
+      problem(
+          fmt::format("feature \"{}\"", options.name),
+          fmt::format("target: expected a categorical feature of the candidate, got \"{}\"", options.target));
+    }
+  }
+
   std::set<int> used;
   for (const TokenOptions& options : tokens) {
     const std::string where = fmt::format("token \"{}\"", options.name);
@@ -237,10 +263,10 @@ FeatureSpec::FeatureSpec(const std::vector<FeatureOptions>& features, const std:
       const Feature& feature = features_[static_cast<size_t>(index)];
       if (!used.insert(index).second)
         problem(where, fmt::format("feature \"{}\" already belongs to a token", name));
-      if (token.side == Side::Request && feature.side == Side::Candidate) {
+      if (token.side == Side::Request && feature.value_side() == Side::Candidate) {
         problem(where, fmt::format("feature \"{}\" is of the candidate, the token of the request", name));
       }
-      if (token.side == Side::Candidate && feature.side == Side::Request) {
+      if (token.side == Side::Candidate && feature.value_side() == Side::Request) {
         problem(where, fmt::format("feature \"{}\" is of the request, the token of the candidate", name));
       }
       token.features.push_back(index);
@@ -305,6 +331,10 @@ json::Value FeatureSpec::to_json() const {
     }
     if (f.kind == Kind::Text || f.kind == Kind::Sequence) one["max_length"] = f.max_length;
     if (f.kind == Kind::Text) one["ngrams"] = f.ngrams;
+    // Left out where there is nothing to say: the specs of old bundles keep their fingerprint.
+    if (f.pooling != Pooling::Mean)
+      one["sequence_pooling"] = std::string(kPoolings[static_cast<size_t>(f.pooling)]);
+    if (f.target >= 0) one["target"] = features_[static_cast<size_t>(f.target)].name;
     features.push_back(std::move(one));
   }
   value["features"] = std::move(features);
@@ -412,6 +442,10 @@ FeatureSpec FeatureSpec::from_json(const json::Value& value, std::string_view wh
         f.ngrams.push_back(n.get<int64_t>());
       }
     }
+    if (f.kind == Kind::Sequence && one.contains("sequence_pooling")) {
+      f.pooling = static_cast<Pooling>(index_of(
+          kPoolings, choice(one, "sequence_pooling", {kPoolings[0], kPoolings[1], kPoolings[2]}, at)));
+    }
     f.has_ids = f.kind == Kind::Categorical || f.kind == Kind::Text || f.kind == Kind::Sequence ||
                 f.transform == "bucketise";
     if (f.has_ids) {
@@ -432,6 +466,15 @@ FeatureSpec FeatureSpec::from_json(const json::Value& value, std::string_view wh
     }
     spec.features_.push_back(std::move(f));
   }
+  for (const json::Value& one : array_of(value, "features", where)) {
+    Feature& f =
+        spec.features_[static_cast<size_t>(spec.feature_index(json::string_member(one, "name", where)))];
+    if (f.pooling != Pooling::Target) continue;
+    const std::string at = fmt::format("{}: feature \"{}\"", where, f.name);
+    f.target = spec.feature_index(json::string_member(one, "target", at));
+    US_REQUIRE(f.target >= 0 && can_attend(spec.features_[static_cast<size_t>(f.target)]),
+               at + ": target: expected a categorical feature of the candidate");
+  }
   std::set<int> used;
   for (const json::Value& one : array_of(value, "tokens", where)) {
     Token token;
@@ -445,7 +488,7 @@ FeatureSpec FeatureSpec::from_json(const json::Value& value, std::string_view wh
       US_REQUIRE(used.insert(index).second,
                  fmt::format("{}: feature \"{}\" stands in two tokens", where, name));
       US_REQUIRE(
-          spec.features_[static_cast<size_t>(index)].side == token.side,
+          spec.features_[static_cast<size_t>(index)].value_side() == token.side,
           fmt::format("{}: token \"{}\": feature \"{}\" is of the other side", where, token.name, name));
       token.features.push_back(index);
     }

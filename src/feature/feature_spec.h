@@ -17,6 +17,8 @@ namespace uniscale::feature {
 
 enum class Side { Request, Candidate };
 enum class Kind { Categorical, Numeric, Text, Sequence, Vector };
+// How a sequence's rows become one: their mean, or attention by the mean (self) or by the candidate (target).
+enum class Pooling { Mean, Self, Target };
 
 // `[[feature]]` as written.
 struct FeatureOptions {
@@ -32,7 +34,9 @@ struct FeatureOptions {
   std::string transform = "none";  // numeric: none | log | standardise | log_standardise | bucketise
   std::vector<double> boundaries;  // bucketise
   int64_t max_length = 50;         // sequence and text: ids kept (sequence: the newest)
-  std::vector<int64_t> ngrams = {3};  // text: character n-gram lengths; 0 = words
+  std::vector<int64_t> ngrams = {3};      // text: character n-gram lengths; 0 = words
+  std::string sequence_pooling = "mean";  // sequence: mean | self | target
+  std::string target;                     // sequence_pooling = target: a categorical feature of the candidate
 };
 const config::ArraySection<FeatureOptions>& feature_section();
 
@@ -67,6 +71,11 @@ struct Feature {
   std::vector<double> boundaries;
   int64_t max_length = 0;
   std::vector<int64_t> ngrams;
+  Pooling pooling = Pooling::Mean;
+  int target = -1;  // Pooling::Target: index into features()
+  // The side of its token. `side` says where its ids stand: target attention reads the request's history for
+  // every candidate.
+  Side value_side() const { return pooling == Pooling::Target ? Side::Candidate : side; }
   // Fitted on the training span (standardise): of the transformed value.
   double mean = 0;
   double inverse_stddev = 1;

@@ -107,6 +107,48 @@ TEST(FeatureSpec, TokensOwnEachFeatureOnceAndOnTheirSide) {
                   HasSubstr("feature \"q\": it belongs to no token"))));
 }
 
+TEST(FeatureSpec, AHistoryThatTheCandidateAttendsStandsOnItsSide) {
+  const FeatureOptions history = {.name = "h",
+                                  .kind = "sequence",
+                                  .source = "history.clicks.item_id",
+                                  .sequence_pooling = "target",
+                                  .target = "i"};
+  const FeatureOptions item = {.name = "i", .source = "item_id"};
+  const FeatureSpec spec =
+      make_spec({history, item}, {{.name = "t", .side = "candidate", .features = {"h", "i"}}});
+  const Feature& feature = spec.features()[0];
+  EXPECT_EQ(feature.pooling, Pooling::Target);
+  EXPECT_EQ(feature.target, 1);
+  EXPECT_EQ(feature.side, Side::Request);
+  EXPECT_EQ(feature.value_side(), Side::Candidate);
+  const FeatureSpec again = FeatureSpec::from_json(spec.to_json(), "spec");
+  EXPECT_EQ(again.fingerprint(), spec.fingerprint());
+  EXPECT_EQ(again.features()[0].target, 1);
+  EXPECT_EQ(again.features()[0].value_side(), Side::Candidate);
+
+  const auto refuse = [&](auto change, const char* side = "candidate") {
+    FeatureOptions changed = history;
+    change(changed);
+    return base::error_of(
+        [&] { make_spec({changed, item}, {{.name = "t", .side = side, .features = {"h", "i"}}}); });
+  };
+  EXPECT_THAT(refuse([](FeatureOptions&) {}, "request"),
+              HasSubstr("feature \"h\" is of the candidate, the token of the request"));
+  EXPECT_THAT(refuse([](FeatureOptions& f) { f.target = ""; }),
+              HasSubstr("feature \"h\": sequence_pooling = \"target\" and a target need each other"));
+  EXPECT_THAT(refuse([](FeatureOptions& f) { f.sequence_pooling = "mean"; }),
+              HasSubstr("feature \"h\": sequence_pooling = \"target\" and a target need each other"));
+  EXPECT_THAT(refuse([](FeatureOptions& f) { f.target = "h"; }),
+              HasSubstr("feature \"h\": target: expected a categorical feature of the candidate, got \"h\""));
+  EXPECT_THAT(
+      base::error_of([&] { make_spec({{.name = "i", .source = "item_id", .sequence_pooling = "self"}}); }),
+      HasSubstr("feature \"i\": sequence_pooling needs kind = \"sequence\""));
+  json::Value broken = spec.to_json();
+  broken["features"][0]["target"] = "nothing";
+  EXPECT_THAT(base::error_of([&] { FeatureSpec::from_json(broken, "spec"); }),
+              HasSubstr("spec: feature \"h\": target: expected a categorical feature of the candidate"));
+}
+
 TEST(FeatureSpec, JsonRoundTripKeepsTheFingerprint) {
   FeatureSpec spec = make_spec(
       {{.name = "item", .source = "item_id"},

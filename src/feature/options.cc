@@ -28,7 +28,14 @@ const config::ArraySection<FeatureOptions>& feature_section() {
           .field("max_length", &FeatureOptions::max_length,
                  "text and sequence: ids kept (sequence: the newest)", {.min = 1, .max = 10000})
           .field("ngrams", &FeatureOptions::ngrams, "text: lengths of character n-grams; 0 = whole words",
-                 {.min = 0, .max = 8});
+                 {.min = 0, .max = 8})
+          .field(
+              "sequence_pooling", &FeatureOptions::sequence_pooling,
+              "sequence: mean of its rows, attention of their mean over them (self), or of the candidate's "
+              "target feature (then its token is the candidate's)",
+              {.choices = {"mean", "self", "target"}, .source = "model.md"})
+          .field("target", &FeatureOptions::target,
+                 "sequence_pooling = target: the categorical feature of the candidate that attends");
   return section;
 }
 

@@ -1,6 +1,7 @@
 #include "model/hhsft.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
@@ -194,6 +195,68 @@ TEST(Hhsft, ListWiseEqualsOneCandidateEach) {
     const auto model = make_model(options, spec, at::kDouble);
     checks::shake(*model, 0.2, 2);
     EmbeddingTables tables(spec, 0.5, 1, at::kDouble);
+    checks::expect_list_wise_equals_one_each(*model, spec, tables, 11);
+  }
+}
+
+// Σ_j softmax_j(e_j · (W t + b)/2) e_j by hand, an empty history, and both sides' row counts.
+TEST(Tokenizer, HistoriesAreAttended) {
+  for (const char* pooling : {"target", "self"}) {
+    SCOPED_TRACE(pooling);
+    const bool target = pooling == std::string("target");
+    const auto spec = make_token_spec({"search"}, pooling);
+    std::vector<Parameter> parameters;
+    auto generator = at::detail::createCPUGenerator(5);
+    const Tokenizer tokenizer(spec, 4, generator, at::kDouble, parameters);
+    EXPECT_EQ(tokenizer.num_request_tokens(), target ? 2 : 3);
+    std::map<std::string, at::Tensor> weights;
+    for (const Parameter& one : parameters) weights[one.name] = one.value;
+    EmbeddingTables tables(spec, 1.0, 3, at::kDouble);
+    const auto batch = planted::ragged(spec, 9, 7);
+    const Tokens tokens = tokenizer(tables.gather(batch, false));
+    const auto& clicks = batch.ids[static_cast<size_t>(planted::named(spec, "clicks").slot)];
+    const auto& items = batch.ids[static_cast<size_t>(planted::named(spec, "item").slot)].ids;
+    const at::Tensor table = tables.tables()[static_cast<size_t>(planted::named(spec, "item").table)];
+    int empty = 0;
+    for (int32_t r = 0; r < batch.num_requests; ++r) {
+      std::vector<at::Tensor> events;
+      for (int32_t i = clicks.offsets[static_cast<size_t>(r)]; i < clicks.offsets[static_cast<size_t>(r) + 1];
+           ++i)
+        events.push_back(table[clicks.ids[static_cast<size_t>(i)]]);
+      const auto first = batch.candidate_offsets[static_cast<size_t>(r)],
+                 last = batch.candidate_offsets[static_cast<size_t>(r) + 1];
+      for (int32_t row = target ? first : r; row < (target ? last : r + 1); ++row) {
+        at::Tensor pooled = at::zeros({4}, table.options());
+        if (events.empty()) {
+          ++empty;
+        } else {
+          const at::Tensor e = at::stack(events);
+          const at::Tensor t = target ? table[items[static_cast<size_t>(row)]] : e.mean(0);
+          const at::Tensor query =
+              at::mv(weights.at("pool.clicks.weight"), t) + weights.at("pool.clicks.bias");
+          const at::Tensor powers = (at::mv(e, query) / 2).exp();
+          pooled = at::mv(e.t(), powers / powers.sum());
+        }
+        const at::Tensor hidden =
+            at::gelu(at::mv(weights.at("token.clicks.0.weight"), pooled) + weights.at("token.clicks.0.bias"));
+        const at::Tensor want =
+            at::mv(weights.at("token.clicks.1.weight"), hidden) + weights.at("token.clicks.1.bias");
+        const at::Tensor got = target ? tokens.candidate[row][2] : tokens.request[row][2];
+        EXPECT_LE((got - want).abs().max().item<double>(), 1e-12) << row;
+      }
+    }
+    EXPECT_GT(empty, 0);
+  }
+}
+
+TEST(Hhsft, AttendedHistoriesAreDifferentiatedAndShared) {
+  for (const char* pooling : {"target", "self"}) {
+    SCOPED_TRACE(pooling);
+    const auto spec = make_token_spec({"search", "feed", "shop"}, pooling);
+    const auto model = make_model(tiny_unstopped(), spec, at::kDouble);
+    checks::shake(*model, 0.15, 1);
+    EmbeddingTables tables(spec, 1.0, 7, at::kDouble);
+    checks::expect_finite_differences(*model, spec, tables, planted::ragged(spec, 5, 5), 2);
     checks::expect_list_wise_equals_one_each(*model, spec, tables, 11);
   }
 }

@@ -39,7 +39,10 @@ inline feature::FeatureSpec make_spec(std::vector<std::string> domains = {"searc
 
 // The same features and a domain, a token each: U = 3 on the request side (user, domain, clicks), I = 3 on
 // the candidate side (item, title, price).
-inline feature::FeatureSpec make_token_spec(std::vector<std::string> domains = {"search", "feed", "shop"}) {
+// With pooling = target the clicks, attended by the item, stand on the candidate side: U = 2, I = 4.
+inline feature::FeatureSpec make_token_spec(std::vector<std::string> domains = {"search", "feed", "shop"},
+                                            const std::string& pooling = "mean") {
+  const bool target = pooling == "target";
   schema::LogSchema schema;
   schema.item = {{"price", schema::ValueType::Double}};
   std::vector<feature::FeatureOptions> features(6);
@@ -50,15 +53,19 @@ inline feature::FeatureSpec make_token_spec(std::vector<std::string> domains = {
                  .source = "history.clicks.item_id",
                  .table = "items",
                  .buckets = 64,
-                 .dim = 4};
+                 .dim = 4,
+                 .sequence_pooling = pooling,
+                 .target = target ? "item" : ""};
   features[3] = {.name = "item", .source = "item_id", .table = "items", .buckets = 64, .dim = 4};
   features[4] = {.name = "title", .kind = "text", .source = "item.title", .buckets = 16, .dim = 3};
   features[5] = {.name = "price", .kind = "numeric", .source = "item.price"};
   // Sides alternate: a model that takes the spec's order for the side's is caught.
-  const std::vector<feature::TokenOptions> tokens = {
-      {"item", "candidate", {"item"}},   {"user", "request", {"user"}},
-      {"title", "candidate", {"title"}}, {"domain", "request", {"domain"}},
-      {"clicks", "request", {"clicks"}}, {"price", "candidate", {"price"}}};
+  const std::vector<feature::TokenOptions> tokens = {{"item", "candidate", {"item"}},
+                                                     {"user", "request", {"user"}},
+                                                     {"title", "candidate", {"title"}},
+                                                     {"domain", "request", {"domain"}},
+                                                     {"clicks", target ? "candidate" : "request", {"clicks"}},
+                                                     {"price", "candidate", {"price"}}};
   return {features, tokens, schema, {"clicks"}, std::move(domains)};
 }
 

@@ -23,6 +23,7 @@ using namespace uniscale;
 struct Variant {
   std::string architecture, name;
   std::function<void(model::Options&)> change;
+  std::string pooling = "mean";
 };
 
 std::vector<Variant> variants() {
@@ -30,7 +31,10 @@ std::vector<Variant> variants() {
   return {
       {"dlrm_mlp", "tiny", [](Options&) {}},
       {"dlrm_mlp", "shared_head", [](Options& o) { o.shared_head = true; }},
+      {"dlrm_mlp", "attended_by_item", [](Options&) {}, "target"},
+      {"dlrm_mlp", "attended_by_mean", [](Options&) {}, "self"},
       {"hhsft", "tiny", [](Options&) {}},
+      {"hhsft", "attended_by_item", [](Options&) {}, "target"},
       {"hhsft", "no_mask", [](Options& o) { o.mask = "none"; }},
       {"hhsft", "post", [](Options& o) { o.stop_gradient = "post"; }},
       {"hhsft", "half_isolation", [](Options& o) { o.isolation = 0.5; }},
@@ -139,7 +143,7 @@ void write_batch(const std::string& path, const feature::FeatureSpec& spec,
 }
 
 void dump(const std::string& folder, const Variant& variant, uint64_t seed) {
-  const auto spec = model::planted::make_token_spec();
+  const auto spec = model::planted::make_token_spec({"search", "feed", "shop"}, variant.pooling);
   model::Options options;
   options.architecture = variant.architecture;
   options.preset = "tiny";

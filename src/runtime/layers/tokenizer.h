@@ -2,6 +2,7 @@
 // then its MLP.
 #pragma once
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -27,11 +28,19 @@ class Tokenizer {
   double flops(feature::Side side) const;
 
  private:
-  void feature_values(const feature::Feature& feature, const feature::RequestBatch& batch, int64_t begin,
+  void feature_values(Arena& arena, int feature, const feature::RequestBatch& batch, int64_t begin,
                       int64_t end, float* out, int64_t stride) const;
   const feature::FeatureSpec& spec_;
   int64_t token_dim_;
+  // `row` of the side of the feature's token; out has the feature's width.
+  void pool_by_attention(Arena& arena, int feature, const feature::RequestBatch& batch, int64_t row,
+                         float* out) const;
   std::vector<std::span<const float>> tables_;  // mapped, [rows, dim]
+  // By feature that is pooled by attention: W [dim, target's dim] and b [dim] of its query, mapped.
+  struct PoolQuery {
+    std::span<const float> weight, bias;
+  };
+  std::map<int, PoolQuery> pool_queries_;
   std::vector<Mlp> mlps_;
   std::vector<int> request_tokens_, candidate_tokens_;
 };

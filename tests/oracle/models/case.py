@@ -59,29 +59,37 @@ class Case:
         return x
 
     def feature_value(self, feature):
-        """[rows, width] of its side."""
+        """[rows, width] of the side of its token."""
         name = "feature." + feature["name"]
         if name + ".values" in self.batch:
             return self.batch[name + ".values"]
-        rows = self["table." + self.table_of(feature)][self.batch[name + ".ids"]]
+        rows = self["table." + feature["table"]][self.batch[name + ".ids"]]
         if name + ".offsets" not in self.batch:
             return rows
         offsets = self.batch[name + ".offsets"].tolist()
-        bags = [rows[a:b].mean(0) if b > a else torch.zeros_like(self["table." + self.table_of(feature)][0])
-                for a, b in zip(offsets, offsets[1:])]
-        return torch.stack(bags)
+        bags = [rows[a:b] for a, b in zip(offsets, offsets[1:])]
+        pooling = feature.get("sequence_pooling", "mean")
+        if pooling == "target":
+            (target,) = [f for f in self.spec["features"] if f["name"] == feature["target"]]
+            by = self.feature_value(target)
+            return torch.stack([self.pool(feature, bags[int(r)], by[c]) for c, r in enumerate(self.request_of)])
+        return torch.stack([self.pool(feature, bag, bag.mean(0) if pooling == "self" else None) for bag in bags])
 
-    def table_of(self, feature):
-        table = feature["table"]
-        return table if isinstance(table, str) else self.spec["tables"][table]["name"]
+    def pool(self, feature, bag, by):
+        """One row of a bag of rows: its mean, or attention of `by` over it; an empty bag is 0."""
+        if len(bag) == 0:
+            return torch.zeros(bag.shape[1], dtype=bag.dtype)
+        if by is None:
+            return bag.mean(0)
+        query = self.linear(by, "pool." + feature["name"])
+        return torch.softmax(bag @ query / bag.shape[1] ** 0.5, 0) @ bag
 
     def tokens(self):
         """Request side [R, U, D], candidate side [C, I, D], each in the order of the spec."""
         features = {feature["name"]: feature for feature in self.spec["features"]}
         sides = {"request": [], "candidate": []}
         for token in self.spec["tokens"]:
-            members = [f if isinstance(f, str) else self.spec["features"][f]["name"] for f in token["features"]]
-            values = torch.cat([self.feature_value(features[name]) for name in members], 1)
+            values = torch.cat([self.feature_value(features[name]) for name in token["features"]], 1)
             gelu = torch.nn.functional.gelu
             sides[token["side"]].append(self.mlp(values, "token." + token["name"], gelu))
         return torch.stack(sides["request"], 1), torch.stack(sides["candidate"], 1)

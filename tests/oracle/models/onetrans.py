@@ -23,7 +23,7 @@ def events(case, r):
     for s, (name, features) in enumerate(sequences(case).items()):
         offsets = case.batch[f"feature.{features[0]['name']}.offsets"].tolist()
         for i in range(offsets[r], offsets[r + 1]):
-            fields = [case["table." + case.table_of(f)][case.batch[f"feature.{f['name']}.ids"][i]] for f in features]
+            fields = [case["table." + f["table"]][case.batch[f"feature.{f['name']}.ids"][i]] for f in features]
             tokens.append(case.mlp(torch.cat(fields)[None], f"event.{name}", gelu)[0])
         tokens.append(case["event.separator.weight"][s])
     return tokens
