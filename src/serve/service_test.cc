@@ -363,11 +363,13 @@ TEST_F(ServiceTest, SwapsUnderTrafficLoseNothing) {
   for (uint64_t seed = 10; seed < 14; ++seed) {
     planted::publish(folder_.path(), "main", seed);
     models_.refresh();
+    // On a busy machine the clients may not have had their turn yet: each version meets traffic.
+    const int answered = good + bad;
+    while (good + bad < answered + 4) std::this_thread::yield();
   }
   done = true;
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(bad, 0);
-  EXPECT_GT(good, 0);
   EXPECT_EQ(ranked(ids(1)).at("version"), "5");
 }
 
