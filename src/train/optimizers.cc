@@ -7,6 +7,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "runtime/kernels/training.h"
+
 namespace uniscale::train {
 
 double schedule_factor(const Options& options, int64_t step) {
@@ -34,11 +36,14 @@ DenseOptimizer::DenseOptimizer(const std::vector<model::Parameter>& parameters, 
 
 double DenseOptimizer::step(double rate_factor) {
   const c10::NoGradGuard no_grad;
+  const runtime::TrainingKernels& kernels = runtime::best_training_kernels(runtime::Precision::Fp32);
   double squared_norm = 0;
   squared_norms_.clear();
   for (const model::Parameter& parameter : parameters_) {
     const at::Tensor grad = parameter.value.grad();
-    squared_norms_.push_back(grad.defined() ? grad.square().sum().item<double>() : -1.0);
+    if (grad.defined()) parameter.value.mutable_grad() = grad.contiguous();
+    squared_norms_.push_back(
+        grad.defined() ? kernels.squared_sum(parameter.value.grad().data_ptr<float>(), grad.numel()) : -1.0);
     if (grad.defined()) squared_norm += squared_norms_.back();
   }
   const double norm = std::sqrt(squared_norm);
@@ -46,24 +51,26 @@ double DenseOptimizer::step(double rate_factor) {
   const double rate = options_.learning_rate * rate_factor;
   auto* steps = steps_.data_ptr<int64_t>();
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    at::Tensor value = parameters_[i].value;
+    const at::Tensor& value = parameters_[i].value;
     const bool absent = !value.grad().defined();
     if (absent && !options_.decay_absent) continue;
-    const at::Tensor grad = absent         ? at::zeros_like(value)
-                            : scale == 1.0 ? value.grad()
-                                           : value.grad() * scale;
-    ++steps[i];
-    if (parameters_[i].decays && options_.weight_decay > 0) value.mul_(1.0 - rate * options_.weight_decay);
-    second_[i].mul_(options_.beta2).addcmul_(grad, grad, 1.0 - options_.beta2);
-    const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps[i]));
-    const at::Tensor denominator = (second_[i] / correction2).sqrt_().add_(options_.epsilon);
-    if (options_.dense_optimizer == "adamw") {
-      first_[i].mul_(options_.beta1).add_(grad, 1.0 - options_.beta1);
-      const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps[i]));
-      value.addcdiv_(first_[i], denominator, -rate / correction1);
-    } else {
-      value.addcdiv_(grad, denominator, -rate);
-    }
+    const at::Tensor grad = absent ? at::zeros_like(value) : value.grad();
+    const auto step = static_cast<double>(++steps[i]);
+    const bool adam = !first_.empty();
+    runtime::AdamArgs args;
+    args.value = value.data_ptr<float>();
+    args.grad = grad.data_ptr<float>();
+    args.first = adam ? first_[i].data_ptr<float>() : nullptr;
+    args.second = second_[i].data_ptr<float>();
+    args.size = value.numel();
+    args.scale = static_cast<float>(scale);
+    args.keep = static_cast<float>(parameters_[i].decays ? 1.0 - rate * options_.weight_decay : 1.0);
+    args.rate = static_cast<float>(adam ? rate / (1.0 - std::pow(options_.beta1, step)) : rate);
+    args.beta1 = static_cast<float>(options_.beta1);
+    args.beta2 = static_cast<float>(options_.beta2);
+    args.second_factor = static_cast<float>(1.0 / (1.0 - std::pow(options_.beta2, step)));
+    args.epsilon = static_cast<float>(options_.epsilon);
+    kernels.adam(args);
     value.mutable_grad().reset();
   }
   return norm;

@@ -408,9 +408,9 @@ void norm_backward_row(const LinearBackwardArgs& args, int64_t row, const float*
 }
 
 // The gradient behind the activation of a block of rows: as rows for dx, as pairs of rows for dW.
-template <class S, Precision kPrecision>
-void gradient_block(const LinearBackwardArgs& args, int64_t first, int64_t rows, uint32_t* row_words,
-                    uint32_t* pair_words) {
+template <class S, Precision kPrecision, bool kFloats, bool kSlope>
+void gradient_block_of(const LinearBackwardArgs& args, int64_t first, int64_t rows, uint32_t* row_words,
+                       uint32_t* pair_words) {
   using F = typename S::F;
   const LinearShape& s = args.shape;
   constexpr int64_t kStep = kGroup<kPrecision>;
@@ -418,8 +418,11 @@ void gradient_block(const LinearBackwardArgs& args, int64_t first, int64_t rows,
   for (int64_t r = 0; r < rows; r += kStep) {
     const bool two = kStep == 2 && r + 1 < rows;
     const auto gradient = [&](int64_t row, int64_t c, int n) {
-      F g = load_rows<S, kPrecision>(args.dy, row, c, n);
-      if (args.slope.data != nullptr) g = S::mul(g, load_rows<S, kPrecision>(args.slope, row, c, n));
+      const int64_t at = row * args.dy.stride + c;
+      F g = kFloats ? load_floats<S>(static_cast<const float*>(args.dy.data) + at, n)
+                    : load_operands<S, kPrecision>(args.dy.data, at, n);
+      if constexpr (kSlope)
+        g = S::mul(g, load_operands<S, kPrecision>(args.slope.data, row * args.slope.stride + c, n));
       return g;
     };
     const auto add_to = [&](int64_t row, int64_t c, int n, F g) {
@@ -456,6 +459,38 @@ void gradient_block(const LinearBackwardArgs& args, int64_t first, int64_t rows,
 }
 
 template <class S, Precision kPrecision>
+void gradient_block(const LinearBackwardArgs& args, int64_t first, int64_t rows, uint32_t* row_words,
+                    uint32_t* pair_words) {
+  const auto run = args.dy.floats
+                       ? (args.slope.data != nullptr ? gradient_block_of<S, kPrecision, true, true>
+                                                     : gradient_block_of<S, kPrecision, true, false>)
+                       : (args.slope.data != nullptr ? gradient_block_of<S, kPrecision, false, true>
+                                                     : gradient_block_of<S, kPrecision, false, false>);
+  run(args, first, rows, row_words, pair_words);
+}
+
+// n(x) of a block of rows as pairs of rows. `scratch`: two rows.
+template <class S, Precision kPrecision>
+void input_block(const LinearShape& s, int64_t first, int64_t rows, float* scratch, const Panels& to) {
+  constexpr int64_t kStep = kGroup<kPrecision>;
+  float* const next = scratch + up_to_16(s.in);
+  for (int64_t r = 0; r < rows; r += kStep) {
+    const bool two = kStep == 2 && r + 1 < rows;
+    if (kPrecision == Precision::Bf16 && s.gain == nullptr && !s.x.floats) {  // operands as they are
+      const auto* low = static_cast<const uint16_t*>(s.x.data) + (first + r) * s.x.stride;
+      const uint16_t* high = two ? low + s.x.stride : nullptr;
+      for_columns<S>(s.in, [&](int64_t c, int n) {
+        S::store_words(to.at(r / kStep, c), S::join_halves(low + c, two ? high + c : nullptr, n));
+      });
+      continue;
+    }
+    normed_row<S, kPrecision>(s, first + r, scratch);
+    if (two) normed_row<S, kPrecision>(s, first + r + 1, next);
+    pack_row_pair<S, kPrecision>(scratch, two ? next : nullptr, s.in, r / kStep, to);
+  }
+}
+
+template <class S, Precision kPrecision>
 void linear_backward_body(const LinearBackwardArgs& args) {
   const LinearShape& s = args.shape;
   constexpr int64_t kStep = kGroup<kPrecision>;
@@ -482,12 +517,7 @@ void linear_backward_body(const LinearBackwardArgs& args) {
     gradient_block<S, kPrecision>(args, first, rows, row_words, pair_words);
     if (wants_weight) {
       const Panels inputs{input_words, pairs, in};
-      for (int64_t r = 0; r < rows; r += kStep) {
-        normed_row<S, kPrecision>(s, first + r, rows_of_x);
-        const bool two = kStep == 2 && r + 1 < rows;
-        if (two) normed_row<S, kPrecision>(s, first + r + 1, rows_of_x + in);
-        pack_row_pair<S, kPrecision>(rows_of_x, two ? rows_of_x + in : nullptr, s.in, r / kStep, inputs);
-      }
+      input_block<S, kPrecision>(s, first, rows, rows_of_x, inputs);
       outer_product<S, kPrecision>(pair_words, s.out, inputs, d_weight, d_weight_stride, first == 0);
     }
     if (!wants_input) continue;
