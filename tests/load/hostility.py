@@ -351,7 +351,7 @@ def soak(minutes, folder):
         n = 0
         while not stop.is_set():
             n += 1
-            items = [{"id": f"f{(n * 7 + k) % 5000}", "features": {"price": n % 100, "title": f"title {n}"}} for k in range(20)]
+            items = [{"id": f"f{(n * 7 + k) % 500}", "features": {"price": n % 100, "title": f"title {n}"}} for k in range(20)]
             call("/v1/items:upsert", {"items": items}, 200, "upserts")
             if n % 20 == 0:
                 directory = publish_planted(repository, seed=n)
@@ -368,7 +368,7 @@ def soak(minutes, folder):
         while time.monotonic() < begin + 60 * minutes:
             time.sleep(0.5)
             at = (time.monotonic() - begin) / 60
-            if at > minutes / 3:  # warm: every size was seen, the 5,000 fresh items are there
+            if at > minutes / 3:  # warm: every size was seen, the 500 fresh items are there
                 points.append((at, resident_mib(server.process.pid)))
                 descriptors.append(len(os.listdir(f"/proc/{server.process.pid}/fd")))
     finally:
