@@ -138,19 +138,21 @@ def run(arguments, scratch):
     for larger in arguments.scale[1:]:
         other = bench.make(f"store-{larger}", larger, arguments.shrink)
         result = bench.ours(other, arguments.threads)
-        print(f"scale {larger}: CPU s {result['cpu']:.2f}, peak MiB {result['mib']:.0f}", flush=True)
+        print(f"scale {larger}: CPU s {result['cpu']:.2f}, peak MiB {result['mib']:.0f}; {larger / scale:g} times the rows cost "
+              f"{result['cpu'] / statistics.median(one['cpu'] for one in ours):.1f} times the CPU", flush=True)
         shutil.rmtree(other)
 
     def median(results, key):
         return statistics.median(result[key] for result in results)
 
     cpu, copy = median(ours, "cpu"), decode + encode
-    line = f"bench es3: io_ratio={cpu / copy:.2f}"
+    line = f"bench es3: io_ratio={cpu / copy:.2f} two_threads={one['wall'] / two['wall']:.2f}"
     if rivals:
         fastest = min(rivals, key=lambda name: median(rivals[name], "cpu"))
         rival = median(rivals[fastest], "cpu")
         line = (f"bench es3: cpu_ratio={rival / cpu:.2f} mem_ratio={median(ours, 'mib') / median(rivals[fastest], 'mib'):.3f} "
-                f"io_ratio={cpu / copy:.2f} kernel_ratio={(rival - copy) / (cpu - copy):.2f} rival={fastest}")
+                f"io_ratio={cpu / copy:.2f} kernel_ratio={(rival - copy) / (cpu - copy):.2f} "
+                f"two_threads={one['wall'] / two['wall']:.2f} rival={fastest}")
     print(line)
 
 
