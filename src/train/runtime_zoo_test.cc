@@ -175,7 +175,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"dlrm_mlp_target", "dlrm_mlp", [](model::Options&) {}, "target"},
                     Case{"dlrm_mlp_self", "dlrm_mlp", [](model::Options&) {}, "self"},
                     Case{"onetrans_target", "onetrans", [](model::Options&) {}, "target"},
-                    Case{"hhsft", "hhsft"}, Case{"hhsft_target", "hhsft", [](model::Options&) {}, "target"},
+                    Case{"hhsft", "hhsft"},
+                    Case{"hhsft_target", "hhsft", [](model::Options& o) { o.head = {32}; }, "target"},
                     Case{"hhsft_no_mask", "hhsft", [](model::Options& o) { o.mask = "none"; }}),
     [](const auto& one) { return std::string(one.param.name); });
 
