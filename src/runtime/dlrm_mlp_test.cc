@@ -79,8 +79,8 @@ TEST_F(DlrmMlpTest, AnotherArchitectureIsRefused) {
     load_ranker(other);
     FAIL();
   } catch (const base::UserError& error) {
-    EXPECT_THAT(error.what(),
-                ::testing::HasSubstr("architecture: expected one of dcnv2, dlrm_mlp, hhsft, hiformer, onetrans, rankmixer, wukong, got abacus"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("architecture: expected one of dcnv2, dlrm_mlp, hhsft, "
+                                                   "hiformer, onetrans, rankmixer, wukong, got abacus"));
   }
 }
 

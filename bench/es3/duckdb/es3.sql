@@ -96,7 +96,7 @@ create table gate_text as
   join query_texts q using (query) join item_texts i using (item_id)
   join counts a on a.text_key = q.text_key join counts b on b.text_key = i.text_key and b.gram_key = a.gram_key
   group by p.query, p.item_id, q.norm2, i.norm2
-  having pow(sum(a.count * b.count), 2) >= 0.2::double * 0.2::double * q.norm2 * i.norm2;
+  having 25 * pow(sum(a.count * b.count), 2) >= q.norm2 * i.norm2;  -- cosine >= 0.2, exactly
 
 create table gate_clicks as
   select distinct m.query, m.item_id, m.event_day
@@ -200,10 +200,12 @@ create table negatives as
   select g_key, positive_key, item_id
   from (
     select p.*, case when text_1 is not null and text_2 is not null then coalesce(dot * dot / norms, 0)
-                     else if(same_category, 1, 0) end as similarity
+                     else if(same_category, 1, 0) end as similarity,
+           case when text_1 is not null and text_2 is not null then coalesce(100.0::double * dot * dot >= 9 * norms, false)
+                else same_category end as is_similar  -- cosine >= 0.3, exactly
     from pairs p left join title_dots using (text_1, text_2)
   ), wanted
-  where similarity >= 0.3::double * 0.3::double
+  where is_similar
   qualify row_number() over (partition by g_key, positive_key order by similarity desc, item_id) <= n;
 
 create table own_queries as
@@ -228,7 +230,8 @@ create table ann_queries as
   select text_key, query, sqrt(squared) as score
   from (
     select w.text_key, b.query, pow(sum(a.count * c.count), 2) / (w.norm2 * b.norm2) as squared,
-           pow(sum(a.count * c.count), 2) / b.norm2 as place
+           pow(sum(a.count * c.count), 2) / b.norm2 as place,
+           400 * pow(sum(a.count * c.count), 2) >= 49 * w.norm2 * b.norm2 as is_similar  -- cosine >= 0.35, exactly
     from (select distinct i.text_key, i.norm2 from todays_clicks k join item_texts i using (item_id)
           where k.event_key not in (select event_key from own_queries) and k.item_id not in (select item_id from co_queries)) w
     join counts a on a.text_key = w.text_key join (select gram_key, count, text_key as query_key from counts
@@ -236,7 +239,7 @@ create table ann_queries as
     join bank b on b.text_key = c.query_key
     group by w.text_key, w.norm2, b.query, b.norm2
   )
-  where squared >= 0.35::double * 0.35::double
+  where is_similar
   qualify row_number() over (partition by text_key order by place desc, query) = 1;
 
 create table kept_clicks as

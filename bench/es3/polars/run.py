@@ -39,6 +39,12 @@ def shown(frame, *keys):
             .drop("candidates"))
 
 
+
+def at_least(numerator, denominator, norm, other_norm):
+    """Cosine ≥ numerator / denominator, exactly: the numbers are whole and their products far below 2^53."""
+    return denominator**2 * col("dot").cast(pl.Float64) ** 2 >= numerator**2 * norm.cast(pl.Float64) * other_norm.cast(pl.Float64)
+
+
 class Day:
     def __init__(self, store, day, draw):
         self.day, self.draw, self.query_hash = rival_input.day_number(day), draw, rival_input.query_hash(store)
@@ -108,7 +114,7 @@ class Day:
                  .join(self.texts.select("text", query_key="text_key", query_norm="norm2"), left_on="query", right_on="text")
                  .join(self.item_texts.drop("category"), on="item_id"))
         similar = texts.join(self.dots(texts, "query_key", "text_key"), on=["query_key", "text_key"]).filter(
-            col("dot") ** 2 >= 0.2 * 0.2 * col("query_norm") * col("norm2")).select("query", "item_id", similar=pl.lit(True))
+            at_least(1, 5, col("query_norm"), col("norm2"))).select("query", "item_id", similar=pl.lit(True))
         clicked = (met.select("query", "item_id", "event_day").unique()
                    .join(self.items.select("item_id", "category"), on="item_id", how="left")
                    .join(self.native_clicks.select("query", "day", other="item_id", other_category="category").unique(), on="query")
@@ -185,8 +191,10 @@ class Day:
         bystanders = lists.join(self.located.select(g_key="request_key", item_id="item_id"), on=["g_key", "item_id"], how="anti")
         pairs = (clicks.select("g_key", "item_id").unique().join(lists, on=["g_key", "item_id"]).rename({"item_id": "positive"})
                  .join(bystanders, on="g_key", suffix="_2"))
-        similarity = pl.when(col("text_key").is_not_null() & col("text_key_2").is_not_null()).then(
-            (col("dot") ** 2 / (col("norm2") * col("norm2_2"))).fill_null(0.0)).otherwise((col("category") == col("category_2")).cast(pl.Float64))
+        titled = col("text_key").is_not_null() & col("text_key_2").is_not_null()
+        same = col("category") == col("category_2")
+        similarity = pl.when(titled).then((col("dot") ** 2 / (col("norm2") * col("norm2_2"))).fill_null(0.0)).otherwise(same.cast(pl.Float64))
+        similar = pl.when(titled).then(at_least(3, 10, col("norm2"), col("norm2_2")).fill_null(False)).otherwise(same)
         day_before = shown(self.requests.lazy().filter(col("domain") == "search", day_of(col("ts_ms")) == self.day - 1), "request_key").filter(
             col("position").is_not_null()).join(
                 self.native.lazy().filter(col("ts_ms") < self.day * DAY_MS).select("request_key", "item_id", hit=pl.lit(1)).unique(),
@@ -195,7 +203,7 @@ class Day:
         wanted = 10 if exposed == 0 else 20 if hits == 0 else min(20, max(1, int((exposed - hits) / hits + 0.5)))
         return (pairs.join(self.dots(pairs.drop_nulls(["text_key", "text_key_2"]), "text_key", "text_key_2"),
                            on=["text_key", "text_key_2"], how="left")
-                .with_columns(similarity=similarity).filter(col("similarity") >= 0.3 * 0.3)
+                .filter(similar).with_columns(similarity=similarity)
                 .sort(["similarity", "item_id"], descending=[True, False])
                 .group_by("g_key", "positive", maintain_order=True).head(wanted).select("g_key", "positive", "item_id"))
 
@@ -222,7 +230,7 @@ class Day:
                .join(counts.rename({"text_key": "query_key"}), on="gram", suffix="_right")
                .group_by("text_key", "norm2", "query_key").agg(dot=(col("count") * col("count_right")).sum().cast(pl.Float64))
                .join(bank.lazy(), on="query_key")
-               .filter(col("dot") ** 2 >= 0.35 * 0.35 * col("norm2") * col("query_norm"))
+               .filter(at_least(7, 20, col("norm2"), col("query_norm")))
                .with_columns(place=col("dot") ** 2 / col("query_norm"), similarity=(col("dot") ** 2 / (col("norm2") * col("query_norm"))).sqrt())
                .sort(["place", "query"], descending=[True, False]).unique("text_key", keep="first", maintain_order=True)
                .select("text_key", "similarity", ann="query").collect())
