@@ -50,6 +50,9 @@ std::optional<ParsedTime> parse_iso_time(std::string_view text);
 // "2026-03-01T09:14:03.000Z".
 std::string format_iso_time(int64_t ts_ms);
 
+// The wall clock, milliseconds since 1970: for logs and names of files; no result may depend on it.
+int64_t now_ms();
+
 // CPU seconds used by this process (all threads), and a monotonic wall clock in seconds: for reports and
 // benches only; no result may depend on either.
 double process_cpu_seconds();

@@ -15,7 +15,9 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "gateway/detail/http_client.h"
+#include "gateway/headers.h"
 #include "gateway/search.h"
 #include "serve/log.h"
 #include "serve/metrics.h"
@@ -32,13 +34,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMaxRankReplyBytes = 16 << 20;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 // Headers of one connection, which a proxy does not hand on (RFC 9110 §7.6.1), and those that are set anew.
 bool is_own_header(const std::string& name) {
   static const std::set<std::string> kOwn = {
@@ -50,7 +45,7 @@ bool is_own_header(const std::string& name) {
 serve::HttpHeaders handed_on(const serve::HttpHeaders& headers, const std::set<std::string>& without) {
   serve::HttpHeaders out;
   for (const auto& [name, value] : headers)
-    if (const std::string key = lower(name); !is_own_header(key) && without.count(key) == 0)
+    if (const std::string key = lower_name(name); !is_own_header(key) && without.count(key) == 0)
       out.emplace_back(name, value);
   return out;
 }
@@ -59,7 +54,7 @@ serve::HttpHeaders handed_on(const serve::HttpHeaders& headers, const std::set<s
 HttpReply reply_of(ClientReply from, const std::string& done) {
   HttpReply out{.status = from.status, .content_type = "", .body = std::move(from.body)};
   for (const auto& [name, value] : from.headers) {
-    const std::string key = lower(name);
+    const std::string key = lower_name(name);
     if (key == "content-type")
       out.content_type = value;
     else if (!is_own_header(key) && key != "server")
@@ -68,12 +63,6 @@ HttpReply reply_of(ClientReply from, const std::string& done) {
   if (out.content_type.empty()) out.content_type = "application/octet-stream";
   out.headers.emplace_back("X-Uniscale", done);
   return out;
-}
-
-int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 double seconds_since(Clock::time_point begin) {
@@ -275,7 +264,7 @@ struct Gateway::Impl {
     json::Value line = {
         {"request_id", job.search.request_id},
         {"domain", options.domain},
-        {"ts_ms", now_ms()},
+        {"ts_ms", base::now_ms()},
         {"user_id", job.search.user_id.empty() ? json::Value(nullptr) : json::Value(job.search.user_id)},
         {"query", job.search.query},
         {"model", options.model},

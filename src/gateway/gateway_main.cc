@@ -2,16 +2,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/version.h"
 #include "gateway/gateway.h"
 #include "serve/http_server.h"
 #include "serve/log.h"
 #include "serve/rank_log.h"
+#include "serve/run_binary.h"
 
 namespace uniscale::gateway {
 namespace {
@@ -52,7 +51,6 @@ int serve_searches(const Options& options, const std::string& port_file) {
 
 int run(int argc, char** argv) {
   CLI::App app{"uniscale-gateway: reranks the answers of a search engine (docs/gateway.md)"};
-  app.set_version_flag("--version", std::string(base::kVersion));
   std::string config_path, port_file, engine, upstream, server;
   std::vector<std::string> sets;
   app.add_option("--config", config_path, "TOML file with a [gateway] section and nothing else");
@@ -64,26 +62,14 @@ int run(int argc, char** argv) {
   app.add_option("--server", server, "The ranking server; the same as --set gateway.server=…");
   app.add_option("--port-file", port_file,
                  "Write the HTTP and the metrics port here, a line each, once the gateway listens");
-  try {
-    app.parse(argc, argv);
+  return serve::run_binary("uniscale-gateway", app, argc, argv, [&] {
     Options options;
     for (const auto& [key, value] :
          {std::pair{"engine", &engine}, std::pair{"upstream", &upstream}, std::pair{"server", &server}})
       if (!value->empty()) sets.push_back(fmt::format("gateway.{}={}", key, *value));
     config::load(config_path, sets, {{&section(), &options}});
     return serve_searches(options, port_file);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  } catch (const base::UserError& error) {
-    fmt::print(stderr, "uniscale-gateway: {}\n", base::full_message(error));
-    return 2;
-  } catch (const base::IoError& error) {
-    fmt::print(stderr, "uniscale-gateway: {}\n", base::full_message(error));
-    return 5;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "uniscale-gateway: internal error: {}\n", base::full_message(error));
-    return 70;
-  }
+  });
 }
 
 }  // namespace

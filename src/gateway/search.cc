@@ -6,22 +6,13 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "gateway/headers.h"
 #include "gateway/url.h"
 
 namespace uniscale::gateway {
 namespace {
 
 constexpr int64_t kMaxPage = 10'000;  // Elasticsearch's own bound of from + size
-
-std::string header(const serve::HttpRequest& request, std::string_view name) {
-  for (const auto& [key, value] : request.headers) {
-    const bool same = std::equal(key.begin(), key.end(), name.begin(), name.end(), [](char a, char b) {
-      return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-    });
-    if (same) return value;
-  }
-  return "";
-}
 
 // A whole number of a page, or nothing.
 std::optional<int64_t> whole(std::string_view text) {
@@ -82,11 +73,11 @@ std::string text_of_query(const json::Value& query) {
 
 void read_headers(const serve::HttpRequest& request, Search& search) {
   const auto take = [&](const char* name, std::string& into) {
-    if (std::string value = header(request, name); !value.empty()) into = std::move(value);
+    if (std::string value = header_value(request.headers, name); !value.empty()) into = std::move(value);
   };
-  take("X-Uniscale-Query", search.query);
-  take("X-Uniscale-User", search.user_id);
-  take("X-Uniscale-Request", search.request_id);
+  take("x-uniscale-query", search.query);
+  take("x-uniscale-user", search.user_id);
+  take("x-uniscale-request", search.request_id);
 }
 
 // Page and depth, or why not.
@@ -230,7 +221,8 @@ Reading read_search(const serve::HttpRequest& request, const Options& options) {
 Answer read_answer(std::string text, const Options& options) {
   Answer answer;
   answer.text = std::move(text);
-  json::parse(answer.text, "answer of the engine");  // from here on the text is valid JSON
+  // From here on the text is valid JSON: values are read from the tree, places from the text.
+  const json::Value document = json::parse(answer.text, "answer of the engine");
   const std::vector<std::string_view> path = is_solr(options)
                                                  ? std::vector<std::string_view>{"response", "docs"}
                                                  : std::vector<std::string_view>{"hits", "hits"};
@@ -240,10 +232,13 @@ Answer read_answer(std::string text, const Options& options) {
   answer.hits_array = *array;
   if (is_solr(options)) answer.start = find_value(answer.text, {"response", "start"});
   const std::string id_path = !options.item_id.empty() ? options.item_id : is_solr(options) ? "id" : "_id";
-  for (const TextRange& range : array_elements(answer.text, *array)) {
-    const json::Value value = json::parse(range.of(answer.text), "hit");
+  const json::Value& values = document.at(std::string(path[0])).at(std::string(path[1]));
+  const std::vector<TextRange> places = array_elements(answer.text, *array);
+  US_CHECK(places.size() == values.size(), "hits of the text and of the tree");
+  for (size_t i = 0; i < places.size(); ++i) {
+    const json::Value& value = values[i];
     Hit hit;
-    hit.text = range;
+    hit.text = places[i];
     hit.item_id = text_of(value_at(value, id_path));
     US_REQUIRE(!hit.item_id.empty(), fmt::format("answer of the engine: a hit without {}", id_path));
     if (const json::Value* score = value_at(value, is_solr(options) ? "score" : "_score");

@@ -10,7 +10,7 @@
 namespace uniscale::model {
 
 Dcnv2::Dcnv2(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype)
-    : options_(options) {
+    : TokenModel(options) {
   const int64_t r = options.cross_rank, e = options.cross_experts;
   US_REQUIRE(
       e == 1 || r > 0,

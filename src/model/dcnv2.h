@@ -12,19 +12,16 @@
 #include <string>
 #include <vector>
 
-#include "model/heads.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 #include "model/trunk.h"
 
 namespace uniscale::model {
 
-class Dcnv2 final : public Model {
+class Dcnv2 final : public TokenModel {
  public:
   Dcnv2(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
@@ -38,13 +35,9 @@ class Dcnv2 final : public Model {
   at::Tensor crossed(const Layer& layer, const at::Tensor& request, const at::Tensor& candidate,
                      const at::Tensor& request_of) const;
 
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   int64_t width_ = 0;  // F
   std::vector<Layer> layers_;
   std::unique_ptr<Trunk> trunk_;
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

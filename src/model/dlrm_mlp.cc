@@ -6,7 +6,7 @@
 namespace uniscale::model {
 
 DlrmMlp::DlrmMlp(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype)
-    : options_(options) {
+    : TokenModel(options) {
   auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(options.init_seed) + 1);
   tokenizer_ = std::make_unique<Tokenizer>(spec, options.token_dim, generator, dtype, parameters_);
   std::vector<int64_t> widths{tokenizer_->num_tokens() * options.token_dim};

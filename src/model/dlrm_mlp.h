@@ -8,27 +8,20 @@
 
 #include <memory>
 
-#include "model/heads.h"
 #include "model/layers.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 
 namespace uniscale::model {
 
-class DlrmMlp final : public Model {
+class DlrmMlp final : public TokenModel {
  public:
   DlrmMlp(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Mlp> trunk_;
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

@@ -14,7 +14,7 @@
 namespace uniscale::model {
 
 Hhsft::Hhsft(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype)
-    : options_(options), dtype_(dtype) {
+    : TokenModel(options), dtype_(dtype) {
   auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(options.init_seed) + 1);
   tokenizer_ = std::make_unique<Tokenizer>(spec, options.token_dim, generator, dtype, parameters_);
   num_last_ = tokenizer_->num_tokens();

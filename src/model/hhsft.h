@@ -10,28 +10,23 @@
 
 #include "model/domain_experts.h"
 #include "model/gfa.h"
-#include "model/heads.h"
 #include "model/hfa.h"
+#include "model/token_model.h"
 
 namespace uniscale::model {
 
-class Hhsft final : public Model {
+class Hhsft final : public TokenModel {
  public:
   // Throws UserError if gate_tokens names no request-side token, or widths do not fit.
   Hhsft(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
   void choose_gate_tokens(const feature::FeatureSpec& spec);
 
-  Options options_;
   at::ScalarType dtype_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<HfaLayer> hfa_;
   std::vector<GfaLayer> gfa_;
   int64_t num_last_ = 0, last_dim_ = 0;  // of the tokens that readout_ sees
@@ -40,7 +35,6 @@ class Hhsft final : public Model {
   std::unique_ptr<Dref> dref_;
   std::unique_ptr<Dapga> dapga_;      // null: switched off
   std::vector<int64_t> gate_tokens_;  // places among the request-side tokens
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

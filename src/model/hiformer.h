@@ -14,19 +14,16 @@
 #include <vector>
 
 #include "model/gfa.h"
-#include "model/heads.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 #include "model/trunk.h"
 
 namespace uniscale::model {
 
-class Hiformer final : public Model {
+class Hiformer final : public TokenModel {
  public:
   Hiformer(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
@@ -37,12 +34,8 @@ class Hiformer final : public Model {
     TokenFfn ffn;
   };
 
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   at::Tensor task_token_;  // [K, D]
   std::vector<Layer> layers_;
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

@@ -37,7 +37,7 @@ at::Tensor causal(int64_t queries, int64_t keys) {
 }  // namespace
 
 OneTrans::OneTrans(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype)
-    : options_(options) {
+    : TokenModel(options) {
   auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(options.init_seed) + 1);
   tokenizer_ = std::make_unique<Tokenizer>(spec, options.token_dim, generator, dtype, parameters_);
   events_ = std::make_unique<EventTokens>(spec, options.token_dim, generator, dtype, parameters_);

@@ -16,19 +16,16 @@
 #include <vector>
 
 #include "model/event_tokens.h"
-#include "model/heads.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 #include "model/trunk.h"
 
 namespace uniscale::model {
 
-class OneTrans final : public Model {
+class OneTrans final : public TokenModel {
  public:
   OneTrans(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   // With full histories: max_length events in each sequence.
   double flops_per_candidate(double candidates_per_request) const override;
 
@@ -58,13 +55,9 @@ class OneTrans final : public Model {
   // Event tokens that come into layer l, at most.
   int64_t max_events(int64_t l) const;
 
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<EventTokens> events_;
   std::vector<Layer> layers_;
   at::Tensor readout_gain_;  // [T, D]
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

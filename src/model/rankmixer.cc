@@ -9,7 +9,7 @@
 namespace uniscale::model {
 
 RankMixer::RankMixer(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype)
-    : options_(options) {
+    : TokenModel(options) {
   auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(options.init_seed) + 1);
   tokenizer_ = std::make_unique<Tokenizer>(spec, options.token_dim, generator, dtype, parameters_);
   const int64_t dim = options.token_dim, num_tokens = tokenizer_->num_tokens();

@@ -11,19 +11,16 @@
 #include <string>
 #include <vector>
 
-#include "model/heads.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 #include "model/trunk.h"
 
 namespace uniscale::model {
 
-class RankMixer final : public Model {
+class RankMixer final : public TokenModel {
  public:
   RankMixer(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
@@ -33,14 +30,10 @@ class RankMixer final : public Model {
   };
   at::Tensor segments(const Tokens& tokens, const at::Tensor& request_of) const;  // [C, S, D]
 
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   int64_t num_segments_ = 0;           // S
   int64_t request_segments_ = 0;       // of them wholly on the request side
   at::Tensor segment_, segment_bias_;  // [S, D, F/S], [S, D]; undefined if S = T
   std::vector<Layer> layers_;
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

@@ -11,19 +11,16 @@
 #include <string>
 #include <vector>
 
-#include "model/heads.h"
-#include "model/tokenizer.h"
+#include "model/token_model.h"
 #include "model/trunk.h"
 
 namespace uniscale::model {
 
-class Wukong final : public Model {
+class Wukong final : public TokenModel {
  public:
   Wukong(const Options& options, const feature::FeatureSpec& spec, at::ScalarType dtype);
   std::vector<at::Tensor> logits(const BatchTensors& batch) const override;
-  const std::vector<Parameter>& parameters() const override { return parameters_; }
   json::Value architecture_options() const override;
-  const std::vector<std::string>& tasks() const override { return options_.tasks; }
   double flops_per_candidate(double candidates_per_request) const override;
 
  private:
@@ -34,12 +31,8 @@ class Wukong final : public Model {
     LayerNorm norm;
   };
 
-  Options options_;
-  std::vector<Parameter> parameters_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<Layer> layers_;
   std::unique_ptr<Trunk> trunk_;
-  std::unique_ptr<Heads> heads_;
 };
 
 }  // namespace uniscale::model

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <type_traits>
-
 #include "base/error.h"
 #include "runtime/dcnv2.h"
 #include "runtime/dlrm_mlp.h"
@@ -15,6 +13,28 @@
 #include "runtime/wukong.h"
 
 namespace uniscale::runtime {
+namespace {
+
+struct Architecture {
+  const char* name;
+  std::unique_ptr<const Ranker> (*make)(feature::FeatureSpec, std::shared_ptr<const bundle::SafetensorsFile>,
+                                        const ArchitectureOptions&, const Kernels&);
+};
+
+template <class T>
+std::unique_ptr<const Ranker> make(feature::FeatureSpec spec,
+                                   std::shared_ptr<const bundle::SafetensorsFile> weights,
+                                   const ArchitectureOptions& options, const Kernels& kernels) {
+  return std::make_unique<T>(std::move(spec), std::move(weights), options, kernels);
+}
+
+constexpr Architecture kArchitectures[] = {
+    {"dcnv2", make<Dcnv2>},       {"dlrm_mlp", make<DlrmMlp>},  {"hhsft", make<Hhsft>},
+    {"hiformer", make<Hiformer>}, {"onetrans", make<OneTrans>}, {"rankmixer", make<RankMixer>},
+    {"wukong", make<Wukong>},
+};
+
+}  // namespace
 
 void Ranker::score(const feature::RequestBatch& batch, Workspace& workspace, Scores& out) const {
   RequestState& state = workspace.impl().state;
@@ -40,20 +60,13 @@ std::unique_ptr<const Ranker> load_ranker(const bundle::Bundle& bundle, const Ra
       options.isa ? find_kernels(*options.isa, options.precision) : &best_kernels(options.precision);
   US_CHECK(kernels != nullptr, "an instruction set that this machine lacks");
   const std::string& name = bundle.manifest().architecture;
-  const auto load = [&]<class R>(std::type_identity<R>) -> std::unique_ptr<const Ranker> {
-    return std::make_unique<R>(std::move(spec), std::move(weights), architecture, *kernels);
-  };
-  if (name == "dcnv2") return load(std::type_identity<Dcnv2>());
-  if (name == "dlrm_mlp") return load(std::type_identity<DlrmMlp>());
-  if (name == "hhsft") return load(std::type_identity<Hhsft>());
-  if (name == "hiformer") return load(std::type_identity<Hiformer>());
-  if (name == "onetrans") return load(std::type_identity<OneTrans>());
-  if (name == "rankmixer") return load(std::type_identity<RankMixer>());
-  if (name == "wukong") return load(std::type_identity<Wukong>());
-  throw base::UserError(fmt::format(
-      "{}/manifest.json: architecture: expected one of dcnv2, dlrm_mlp, hhsft, hiformer, onetrans, "
-      "rankmixer, wukong, got {}",
-      bundle.directory(), name));
+  std::string names;
+  for (const Architecture& one : kArchitectures) {
+    if (name == one.name) return one.make(std::move(spec), std::move(weights), architecture, *kernels);
+    names += (names.empty() ? "" : ", ") + std::string(one.name);
+  }
+  throw base::UserError(fmt::format("{}/manifest.json: architecture: expected one of {}, got {}",
+                                    bundle.directory(), names, name));
 }
 
 }  // namespace uniscale::runtime

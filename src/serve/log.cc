@@ -1,6 +1,5 @@
 #include "serve/log.h"
 
-#include <chrono>
 #include <cstdio>
 
 #include "base/time.h"
@@ -8,10 +7,7 @@
 namespace uniscale::serve {
 
 void log_event(const char* level, const std::string& event, const json::Value& fields) {
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-                       std::chrono::system_clock::now().time_since_epoch())
-                       .count();
-  json::Value line = {{"ts", base::format_iso_time(now)}, {"level", level}, {"event", event}};
+  json::Value line = {{"ts", base::format_iso_time(base::now_ms())}, {"level", level}, {"event", event}};
   for (const auto& [key, value] : fields.items()) line[key] = value;
   const std::string text = json::dump(line, -1) + "\n";
   std::fwrite(text.data(), 1, text.size(), stderr);  // one call a line: lines of threads do not mix

@@ -27,12 +27,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kSuffix = ".ndjson.zst";
 constexpr int64_t kMaxRecoverBytes = int64_t{1} << 31;
 
-int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 // "20260301T091403Z".
 std::string compact_time(int64_t ts_ms) {
   std::string text;
@@ -89,7 +83,7 @@ RankLog::RankLog(std::string directory, const Limits& limits, Metrics& metrics)
   base::make_directories(directory_);
   recover();
   // Ids of requests that bring none: no two servers or starts share them.
-  first_request_ = base::stable_hash(static_cast<uint64_t>(now_ms()), std::to_string(::getpid()));
+  first_request_ = base::stable_hash(static_cast<uint64_t>(base::now_ms()), std::to_string(::getpid()));
   thread_ = std::thread([this] { work(); });
 }
 
@@ -108,7 +102,7 @@ std::string RankLog::new_request_id() {
 }
 
 void RankLog::write(const Ranking& ranking) {
-  write_line(rank_log_line(ranking, now_ms(), new_request_id()));
+  write_line(rank_log_line(ranking, base::now_ms(), new_request_id()));
 }
 
 void RankLog::write_line(const std::string& line) {
@@ -162,7 +156,7 @@ void RankLog::append(const std::string& lines) {
 }
 
 void RankLog::publish() {
-  const std::string path = fmt::format("{}/requests-{}-{}-{:06}{}", directory_, compact_time(now_ms()),
+  const std::string path = fmt::format("{}/requests-{}-{}-{:06}{}", directory_, compact_time(base::now_ms()),
                                        ::getpid(), ++num_files_, kSuffix);
   base::sync_path(file_->path);
   base::rename_durably(file_->path, path);
@@ -190,7 +184,7 @@ void RankLog::recover() {
       } else if (::ftruncate(fd, static_cast<off_t>(whole)) == 0) {
         base::sync_path(path);
         base::rename_durably(
-            path, fmt::format("{}/requests-{}-{}-{:06}{}", directory_, compact_time(now_ms()),
+            path, fmt::format("{}/requests-{}-{}-{:06}{}", directory_, compact_time(base::now_ms()),
                               name.substr(6, name.size() - 6 - kSuffix.size()), ++num_files_, kSuffix));
       }
     }

@@ -3,17 +3,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/version.h"
 #include "serve/grpc_server.h"
 #include "serve/http_server.h"
 #include "serve/log.h"
 #include "serve/model_set.h"
 #include "serve/rank_log.h"
+#include "serve/run_binary.h"
 #include "serve/service.h"
 
 namespace uniscale::serve {
@@ -55,7 +54,6 @@ int serve(const Options& options, const std::string& port_file) {
 
 int run(int argc, char** argv) {
   CLI::App app{"uniscale-server: ranks search candidates over HTTP (docs/serving.md)"};
-  app.set_version_flag("--version", std::string(base::kVersion));
   std::string config_path, port_file, repository, log_requests, precision, items_log;
   std::vector<std::string> sets;
   app.add_option("--config", config_path, "TOML file with a [serve] section and nothing else");
@@ -69,8 +67,7 @@ int run(int argc, char** argv) {
   app.add_option("--precision", precision, "fp32 or bf16; the same as --set serve.precision=…");
   app.add_option("--port-file", port_file,
                  "Write the HTTP, metrics and gRPC port here, a line each, once the server listens");
-  try {
-    app.parse(argc, argv);
+  return run_binary("uniscale-server", app, argc, argv, [&] {
     Options options;
     config::load(config_path, sets, {{&section(), &options}});
     if (!repository.empty()) options.repository = repository;
@@ -78,18 +75,7 @@ int run(int argc, char** argv) {
     if (!items_log.empty()) options.items_log = items_log;
     if (!precision.empty()) options.precision = precision;
     return serve(options, port_file);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  } catch (const base::UserError& error) {
-    fmt::print(stderr, "uniscale-server: {}\n", base::full_message(error));
-    return 2;
-  } catch (const base::IoError& error) {
-    fmt::print(stderr, "uniscale-server: {}\n", base::full_message(error));
-    return 5;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "uniscale-server: internal error: {}\n", base::full_message(error));
-    return 70;
-  }
+  });
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -21,12 +20,7 @@ enum Sum : size_t { kSteps, kRequests, kCandidates, kLoss, kGradientNorm, kListw
 // Of each domain, after the tasks.
 enum DomainSum : size_t { kDomainCandidates, kDomainLoss, kDomainSteps, kDomainGradientNorm, kDomainSums };
 
-double wall_time_s() {
-  return static_cast<double>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                 std::chrono::system_clock::now().time_since_epoch())
-                                 .count()) *
-         1e-3;
-}
+double wall_time_s() { return static_cast<double>(base::now_ms()) * 1e-3; }
 
 void truncate_metrics(const std::string& path, int64_t step) {
   if (!base::file_exists(path)) return;

@@ -109,13 +109,17 @@ class Server:
             [str(SERVER), "--repository", str(repository), "--port-file", str(port_file), "--set", "serve.port=0",
              "--set", "serve.metrics_port=0", "--set", "serve.grpc_port=0", "--set", "serve.poll_interval=50ms", "--set", "serve.drain_delay=300ms", *flags],
             stderr=self.log)
+        self.port, self.metrics_port, self.grpc_port = self.wait_for_ports(port_file)
+
+    def wait_for_ports(self, port_file):
+        """The ports, once the binary listens; fails with its log if it ends before."""
         for _ in range(200):
             if port_file.exists():
                 break
             if self.process.poll() is not None:
                 raise AssertionError(pathlib.Path(self.log.name).read_text())
             time.sleep(0.05)
-        self.port, self.metrics_port, self.grpc_port = map(int, port_file.read_text().split())
+        return map(int, port_file.read_text().split())
 
     def request(self, method, path, body=None, headers=None, port=None, timeout=20):
         import http.client

@@ -105,13 +105,7 @@ class Gateway(Server):
             [str(BUILD / "uniscale-gateway"), "--port-file", str(port_file), "--set", "gateway.port=0", "--set",
              "gateway.metrics_port=0", "--set", "gateway.drain_delay=100ms", "--set", f"gateway.depth={NUM_ITEMS}", *flags],
             stderr=self.log)
-        for _ in range(200):
-            if port_file.exists():
-                break
-            if self.process.poll() is not None:
-                raise AssertionError(pathlib.Path(self.log.name).read_text())
-            time.sleep(0.05)
-        self.port, self.metrics_port = map(int, port_file.read_text().split())
+        self.port, self.metrics_port = self.wait_for_ports(port_file)
 
 
 class GatewayTest(FolderTest):
